@@ -1,0 +1,32 @@
+// Translation -> the three parts that are pushed. Virtual hosts become nested buffers made once and kept by content hash; a table is an index
+// plus those bytes copied. Equal translations give equal bytes. A regex that does not compile or is too large never gets here (translate checks).
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "common/ir/push_frame.h"
+#include "controlplane/translate/translate.h"
+
+namespace sluice::compile {
+
+struct Part {
+  std::shared_ptr<const std::vector<std::byte>> bytes;
+  ir::ContentHash hash;
+};
+struct Compiled {
+  Part parts[ir::kParts];  // by PartKind
+};
+
+class Compiler {
+ public:
+  Compiler();
+  ~Compiler();
+  [[nodiscard]] Compiled compile(const translate::Translation& translation);
+
+ private:
+  struct Memo;
+  std::unique_ptr<Memo> memo_;
+};
+
+}  // namespace sluice::compile

@@ -1,0 +1,236 @@
+// Typed Kubernetes objects: what decode makes of JSON and translation reads. Values only, no I/O, no JSON, no defaults beyond the API's own.
+// Names follow the Kubernetes API. Decode bounds every list and string, so code past this point need not.
+#pragma once
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/base/secret.h"
+
+namespace sluice::store {
+
+enum class Kind : uint8_t { ingress, ingress_class, service, endpoint_slice, secret, config_map, namespace_, route };
+inline constexpr size_t kKinds = 8;
+[[nodiscard]] const char* kind_name(Kind kind);  // "Ingress", "IngressClass", ...
+
+struct ObjectKey {
+  std::string ns;  // empty for cluster-scoped kinds
+  std::string name;
+  auto operator<=>(const ObjectKey&) const = default;
+};
+struct ObjectRef {
+  Kind kind{};
+  ObjectKey key;
+  auto operator<=>(const ObjectRef&) const = default;
+};
+
+struct Meta {
+  std::string ns, name, uid, resource_version;
+  int64_t generation = 0;
+  int64_t creation = 0;  // Unix seconds; 0 = unknown
+  std::map<std::string, std::string> labels, annotations;
+  [[nodiscard]] ObjectKey key() const { return {ns, name}; }
+  bool operator==(const Meta&) const = default;
+};
+
+// ---- networking.k8s.io/v1
+struct ServiceBackendPort {
+  std::string name;  // one of the two
+  uint16_t number = 0;
+  bool operator==(const ServiceBackendPort&) const = default;
+};
+struct IngressBackend {
+  std::string service;  // empty when `resource_kind` is set
+  ServiceBackendPort port;
+  std::string resource_kind, resource_name;
+  bool operator==(const IngressBackend&) const = default;
+};
+enum class PathType : uint8_t { exact, prefix, implementation_specific };
+struct IngressPath {
+  std::string path;
+  PathType type = PathType::implementation_specific;
+  IngressBackend backend;
+  bool operator==(const IngressPath&) const = default;
+};
+struct IngressRule {
+  std::string host;
+  std::vector<IngressPath> paths;
+  bool operator==(const IngressRule&) const = default;
+};
+struct IngressTls {
+  std::vector<std::string> hosts;
+  std::string secret;
+  bool operator==(const IngressTls&) const = default;
+};
+struct Ingress {
+  Meta meta;
+  std::optional<std::string> class_name;
+  std::optional<IngressBackend> default_backend;
+  std::vector<IngressRule> rules;
+  std::vector<IngressTls> tls;
+  bool operator==(const Ingress&) const = default;
+};
+struct IngressClass {
+  Meta meta;
+  std::string controller;
+  bool is_default = false;  // annotation ingressclass.kubernetes.io/is-default-class
+  bool operator==(const IngressClass&) const = default;
+};
+
+// ---- v1, discovery.k8s.io/v1
+struct ServicePort {
+  std::string name;
+  uint16_t port = 0;
+  std::string protocol;      // "TCP" by default
+  std::string target_port;   // number or name as text
+  std::string app_protocol;  // "kubernetes.io/h2c", "https", ...
+  bool operator==(const ServicePort&) const = default;
+};
+struct Service {
+  Meta meta;
+  std::string type;  // ClusterIP, NodePort, LoadBalancer, ExternalName
+  std::string external_name;
+  std::vector<ServicePort> ports;
+  bool operator==(const Service&) const = default;
+};
+struct SliceEndpoint {
+  std::vector<std::string> addresses;
+  bool ready = true, serving = true, terminating = false;  // absent conditions: ready and serving count as true
+  std::string zone;
+  bool operator==(const SliceEndpoint&) const = default;
+};
+struct SlicePort {
+  std::string name, protocol, app_protocol;
+  uint16_t port = 0;
+  bool operator==(const SlicePort&) const = default;
+};
+struct EndpointSlice {
+  Meta meta;
+  std::string service;  // label kubernetes.io/service-name
+  std::string address_type;  // IPv4, IPv6, FQDN
+  std::vector<SlicePort> ports;
+  std::vector<SliceEndpoint> endpoints;
+  bool operator==(const EndpointSlice&) const = default;
+};
+struct Secret {
+  Meta meta;
+  std::string type;
+  bool loaded = false;  // false: only metadata is known; data is fetched when an accepted object names it
+  std::map<std::string, SecretBytes> data;
+  bool operator==(const Secret&) const = default;
+};
+struct ConfigMap {
+  Meta meta;
+  bool loaded = false;
+  std::map<std::string, std::string> data;
+  bool operator==(const ConfigMap&) const = default;
+};
+struct Namespace {
+  Meta meta;
+  bool operator==(const Namespace&) const = default;
+};
+
+// ---- sluice.dev/v1alpha1 Route: the shapes of Gateway API's HTTPRoute
+struct ParentRef {
+  std::string group, kind, ns, name, section_name;  // first form: networking.k8s.io IngressClass
+  uint16_t port = 0;
+  bool operator==(const ParentRef&) const = default;
+};
+enum class PathMatchType : uint8_t { exact, path_prefix, regular_expression };
+struct PathMatch {
+  PathMatchType type = PathMatchType::path_prefix;
+  std::string value = "/";
+  bool operator==(const PathMatch&) const = default;
+};
+enum class ValueMatchType : uint8_t { exact, regular_expression, present };
+struct ValueMatch {  // of a header or a query parameter
+  ValueMatchType type = ValueMatchType::exact;
+  std::string name, value;
+  bool operator==(const ValueMatch&) const = default;
+};
+struct RouteMatch {
+  PathMatch path;
+  std::string method;  // empty = any
+  std::vector<ValueMatch> headers, query_params;
+  bool operator==(const RouteMatch&) const = default;
+};
+struct HttpHeader {
+  std::string name, value;
+  bool operator==(const HttpHeader&) const = default;
+};
+struct HeaderFilter {
+  std::vector<HttpHeader> set, add;
+  std::vector<std::string> remove;
+  bool operator==(const HeaderFilter&) const = default;
+};
+enum class PathModifierType : uint8_t { replace_full_path, replace_prefix_match, replace_regex_match };
+struct PathModifier {
+  PathModifierType type = PathModifierType::replace_full_path;
+  std::string value;    // replaceFullPath / replacePrefixMatch / regex substitution (\1 .. \9)
+  std::string pattern;  // replaceRegexMatch only
+  bool operator==(const PathModifier&) const = default;
+};
+struct RedirectFilter {
+  std::string scheme, hostname;
+  std::optional<PathModifier> path;
+  uint16_t port = 0, status_code = 302;
+  bool operator==(const RedirectFilter&) const = default;
+};
+struct RewriteFilter {
+  std::string hostname;
+  std::optional<PathModifier> path;
+  bool operator==(const RewriteFilter&) const = default;
+};
+struct DirectResponseFilter {
+  uint16_t status_code = 200;
+  std::string content_type = "text/plain", body;
+  bool operator==(const DirectResponseFilter&) const = default;
+};
+struct RequestHeaderModifier {
+  HeaderFilter edits;
+  bool operator==(const RequestHeaderModifier&) const = default;
+};
+struct ResponseHeaderModifier {
+  HeaderFilter edits;
+  bool operator==(const ResponseHeaderModifier&) const = default;
+};
+using RouteFilter = std::variant<RequestHeaderModifier, ResponseHeaderModifier, RedirectFilter, RewriteFilter, DirectResponseFilter>;
+struct BackendRef {
+  std::string group, kind = "Service", ns, name;
+  uint16_t port = 0;
+  uint32_t weight = 1;
+  bool operator==(const BackendRef&) const = default;
+};
+struct RouteRetry {
+  uint8_t attempts = 1;
+  std::vector<uint16_t> codes;
+  uint32_t backoff_ms = 25;
+  bool operator==(const RouteRetry&) const = default;
+};
+struct RouteRule {
+  std::string name;
+  std::vector<RouteMatch> matches;  // any of them; none = everything
+  std::vector<RouteFilter> filters;
+  std::vector<BackendRef> backend_refs;
+  std::optional<uint32_t> request_timeout_ms, backend_request_timeout_ms;
+  std::optional<RouteRetry> retry;
+  bool operator==(const RouteRule&) const = default;
+};
+struct Route {
+  Meta meta;
+  std::vector<ParentRef> parent_refs;
+  std::vector<std::string> hostnames;
+  std::vector<RouteRule> rules;
+  bool operator==(const Route&) const = default;
+};
+
+using Object = std::variant<Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap, Namespace, Route>;  // in the order of Kind
+[[nodiscard]] inline Kind kind_of(const Object& object) { return static_cast<Kind>(object.index()); }
+[[nodiscard]] const Meta& meta_of(const Object& object);
+[[nodiscard]] inline ObjectRef ref_of(const Object& object) { return {kind_of(object), meta_of(object).key()}; }
+
+}  // namespace sluice::store

@@ -1,0 +1,26 @@
+// All objects at one moment. Objects are shared and immutable; a snapshot is numbered by the store that made it. Lookup only, no I/O.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+
+#include "controlplane/store/objects.h"
+
+namespace sluice::store {
+
+template <class T>
+using ObjectMap = std::map<ObjectKey, std::shared_ptr<const T>>;
+
+struct Snapshot {
+  uint64_t version = 0;
+  ObjectMap<Ingress> ingresses;
+  ObjectMap<IngressClass> ingress_classes;
+  ObjectMap<Service> services;
+  ObjectMap<EndpointSlice> endpoint_slices;
+  ObjectMap<Secret> secrets;
+  ObjectMap<ConfigMap> config_maps;
+  ObjectMap<Namespace> namespaces;
+  ObjectMap<Route> routes;
+};
+
+}  // namespace sluice::store

@@ -1,0 +1,62 @@
+// A worker's event loop: level-triggered epoll, one thread, no locks (docs/decisions/0002: 4.1 system calls a request against Asio's 5.2).
+// Nothing outside dataplane/net/ calls epoll, so the engine can be replaced.
+#pragma once
+#include <cstdint>
+
+#include "common/base/unique_fd.h"
+#include "dataplane/net/timer_wheel.h"
+
+namespace sluice::net {
+
+enum : uint32_t { kReadable = 1u, kWritable = 4u, kHangup = 0x2018u };  // EPOLLIN, EPOLLOUT, EPOLLERR|EPOLLHUP|EPOLLRDHUP
+
+class EventHandler {
+ public:
+  virtual void on_event(uint32_t events) = 0;
+
+ protected:
+  ~EventHandler() = default;
+};
+
+// An object to be destroyed when no event of the current batch can reach it any more.
+class Deferred {
+ public:
+  virtual void destroy() = 0;
+
+ protected:
+  ~Deferred() = default;
+
+ private:
+  friend class Reactor;
+  Deferred* next_deferred_ = nullptr;
+};
+
+class Reactor {
+ public:
+  Reactor();
+  ~Reactor();
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+
+  // `interest` is a mask of kReadable and kWritable. The caller removes fd before closing it. False with errno on failure.
+  [[nodiscard]] bool add(int fd, EventHandler& handler, uint32_t interest);
+  void modify(int fd, EventHandler& handler, uint32_t interest);
+  void remove(int fd, EventHandler& handler);  // also drops events of this handler still in the current batch
+  void destroy_later(Deferred& object);
+
+  // Handles one batch; waits at most until the next timer or max_wait_ms. Then timers, then deferred destruction.
+  void run_once(int max_wait_ms);
+
+  [[nodiscard]] uint64_t now_ms() const { return now_ms_; }  // monotonic, of this batch
+  [[nodiscard]] TimerWheel& timers() { return timers_; }
+
+ private:
+  UniqueFd epoll_;
+  uint64_t now_ms_ = 0;
+  TimerWheel timers_;
+  Deferred* deferred_ = nullptr;
+  void* batch_ = nullptr;  // epoll_event[]
+  int batch_size_ = 0, batch_at_ = 0;
+};
+
+}  // namespace sluice::net

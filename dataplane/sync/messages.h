@@ -1,0 +1,61 @@
+// Between the processes of the data plane: master <-> agent, master <-> worker i, each over a SOCK_SEQPACKET socketpair made by the master.
+// Fixed-size packets with at most 4 descriptors; the master trusts its children's frames no further than these checks, and parses nothing else.
+//
+//   agent  -> master  apply{sequence} + 3 sealed memfds (verified), listeners, workers   the master keeps them, opens what is new, sends on
+//   master -> worker  state{sequence} + 3 memfds      first thing a worker gets, and again for each new state
+//   master -> worker  listener{id, protocol, name} + fd       worker accepts from it; also the orphaned sockets of workers that are gone
+//   master -> worker  unlisten{id}                    stops accepting and closes its copy
+//   master -> worker  drain{deadline}                 no keep-alive, finish streams, exit by then
+//   worker -> master  ready{sequence}                 runs that state (or will use it from the next event on)
+//   worker -> master  refused{sequence, text}         could not apply: keeps the old one
+//   master -> agent   applied{sequence} / refused{sequence, text} / workers{ready, total, restarts, bound ports} / counter pages (fd each) / drain
+#pragma once
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "common/base/result.h"
+#include "common/base/unique_fd.h"
+#include "common/ir/push_frame.h"
+
+namespace sluice::sync {
+
+enum class MessageType : uint16_t { apply = 1, state, listener, unlisten, drain, ready, refused, applied, workers, counters, dump };
+
+struct ListenerSpec {
+  char name[16]{};
+  uint8_t protocol = 0;              // ir::ListenerProtocol
+  uint16_t port = 0;                 // 0 = any
+  uint8_t address[16]{};             // v6 or v4-mapped
+  bool operator==(const ListenerSpec&) const = default;
+};
+inline constexpr size_t kMaxListeners = 16;
+
+struct Message {
+  uint32_t magic = 0x53594E43;       // "SYNC"
+  MessageType type{};
+  uint16_t worker = 0;               // index: counters, listener
+  ir::StateId id;
+  std::array<uint64_t, ir::kParts> sizes{};
+  uint32_t listener_id = 0;          // unique per socket
+  uint32_t workers_wanted = 0;       // apply
+  uint32_t drain_ms = 0;             // apply, drain
+  uint32_t ready = 0, total = 0, restarts = 0;
+  uint32_t listener_count = 0;
+  std::array<ListenerSpec, kMaxListeners> listeners{};   // apply: wanted; workers: bound (port filled in); listener: [0]
+  char text[256]{};
+};
+
+inline constexpr size_t kMaxFds = 4;
+struct Received {
+  Message message;
+  std::array<UniqueFd, kMaxFds> fds;
+  size_t fd_count = 0;
+};
+
+// Blocking-free: send gives an error on EAGAIN too (the buffer holds thousands; a peer that far behind is dead).
+[[nodiscard]] Status send(int socket, const Message& message, std::span<const int> fds = {});
+// Nothing to read: Received with message.type == 0. Peer closed: an error "closed".
+[[nodiscard]] Result<Received> receive(int socket);
+
+}  // namespace sluice::sync
