@@ -1,0 +1,22 @@
+// The one normal form of a path (RFC 3986 6.2.2): made once, then routed, authorised, logged, rewritten and forwarded: the same bytes everywhere.
+#pragma once
+#include <string_view>
+
+#include "common/base/arena.h"
+#include "dataplane/http/error.h"
+
+namespace sluice::http {
+
+struct PathOptions {
+  bool merge_slashes = false;
+};
+struct NormalPath {
+  Reason reason = Reason::none;   // none = good; bad_path_encoding, rejected_path
+  std::string_view path;          // view of `raw` when nothing had to change, else in the arena
+  bool encoded_slash = false;     // holds %2F (kept encoded; never separates)
+};
+// raw: the path of a request target, starting with '/', without query. Unreserved characters are decoded, other escapes upper-cased, dot segments (also
+// encoded ones) removed; above the root, %00, %5C, raw backslash, raw control or non-ASCII bytes, '#' and broken escapes are refused.
+[[nodiscard]] NormalPath normalize_path(std::string_view raw, Arena& arena, const PathOptions& options = {});
+
+}  // namespace sluice::http
