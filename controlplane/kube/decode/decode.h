@@ -1,5 +1,6 @@
-// JSON of one Kubernetes object -> typed object. Hostile input: every string and list is bounded, every wrong type is a Problem that names the field.
-// One file per kind. Unknown fields are ignored (the API server has its own say); a wrong or missing needed field makes the object undecodable.
+// JSON of one Kubernetes object -> typed object. Hostile input: every string and list is bounded, every wrong type is a
+// Problem that names the field. One file per kind. Unknown fields are ignored (the API server has its own say); a wrong
+// or missing needed field makes the object undecodable.
 #pragma once
 #include <optional>
 #include <string_view>
@@ -12,20 +13,22 @@
 namespace sluice::kube {
 
 struct Decoded {
-  std::optional<store::Object> object;      // absent: see problems
-  std::optional<store::ObjectRef> ref;      // known whenever kind and metadata.name were readable
-  std::vector<store::Problem> problems;     // why it is undecodable, or warnings beside a decoded object
-  bool foreign = false;                     // a kind that is none of ours: not a problem
+  std::optional<store::Object> object;   // absent: see problems
+  std::optional<store::ObjectRef> ref;   // known whenever kind and metadata.name were readable
+  std::vector<store::Problem> problems;  // why it is undecodable, or warnings beside a decoded object
+  bool foreign = false;                  // a kind that is none of ours: not a problem
 };
 
-// `json`: one object with apiVersion and kind. An Error = the text is no JSON object, has no kind, or exceeds the limit of 4 MiB.
+// `json`: one object with apiVersion and kind. An Error = the text is no JSON object, has no kind, or exceeds the limit
+// of 4 MiB.
 [[nodiscard]] Result<Decoded> decode(std::string_view json);
 // An item of a list or watch, where apiVersion and kind may be absent.
 [[nodiscard]] Result<Decoded> decode_as(store::Kind kind, std::string_view json);
 
-// The items of a List text ("kind": "...List", items: [...]), each as JSON text, with metadata.resourceVersion and metadata.continue.
+// The items of a List text ("kind": "...List", items: [...]), each as JSON text, with metadata.resourceVersion and
+// metadata.continue.
 struct ListPage {
-  std::vector<std::string_view> items;      // views into `json`
+  std::vector<std::string_view> items;  // views into `json`
   std::string resource_version, continue_token;
 };
 [[nodiscard]] Result<ListPage> decode_list(std::string_view json);
