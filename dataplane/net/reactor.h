@@ -2,13 +2,16 @@
 // Nothing outside dataplane/net/ calls epoll, so the engine can be replaced.
 #pragma once
 #include <cstdint>
+#include <memory>
 
 #include "common/base/unique_fd.h"
 #include "dataplane/net/timer_wheel.h"
 
 namespace sluice::net {
 
-enum : uint32_t { kReadable = 1u, kWritable = 4u, kHangup = 0x2018u };  // EPOLLIN, EPOLLOUT, EPOLLERR|EPOLLHUP|EPOLLRDHUP
+// kHangup (in practice EPOLLERR or EPOLLHUP) comes whatever the interest is, and again and again: on it, read what is left or close, never ignore it.
+// A peer's FIN is kReadable and a read that says eof; stop asking for kReadable after it.
+inline constexpr uint32_t kReadable = 1u, kWritable = 4u, kHangup = 0x2018u;  // EPOLLIN, EPOLLOUT, EPOLLERR|EPOLLHUP|EPOLLRDHUP
 
 class EventHandler {
  public:
@@ -42,6 +45,9 @@ class Reactor {
   [[nodiscard]] bool add(int fd, EventHandler& handler, uint32_t interest);
   void modify(int fd, EventHandler& handler, uint32_t interest);
   void remove(int fd, EventHandler& handler);  // also drops events of this handler still in the current batch
+  // For a socket that is closed at once and that nobody else shares (close takes it out of epoll): saves a system call. Only drops events of this
+  // handler still in the current batch.
+  void forget(EventHandler& handler);
   void destroy_later(Deferred& object);
 
   // Handles one batch; waits at most until the next timer or max_wait_ms. Then timers, then deferred destruction.
@@ -49,13 +55,17 @@ class Reactor {
 
   [[nodiscard]] uint64_t now_ms() const { return now_ms_; }  // monotonic, of this batch
   [[nodiscard]] TimerWheel& timers() { return timers_; }
+  [[nodiscard]] uint64_t batches() const { return batches_; }        // how many run_once calls there were
 
  private:
   UniqueFd epoll_;
   uint64_t now_ms_ = 0;
   TimerWheel timers_;
   Deferred* deferred_ = nullptr;
-  void* batch_ = nullptr;  // epoll_event[]
+  struct Batch;
+  void destroy_deferred();
+  uint64_t batches_ = 0;
+  std::unique_ptr<Batch> batch_;
   int batch_size_ = 0, batch_at_ = 0;
 };
 

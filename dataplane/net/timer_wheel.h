@@ -23,12 +23,8 @@ class TimerNode {
   [[nodiscard]] bool armed() const { return prev_ != nullptr; }
   [[nodiscard]] uint64_t deadline_ms() const { return deadline_; }
 
- protected:
-  struct Link {};
-
  private:
   friend class TimerWheel;
-  explicit TimerNode(Link) {}
   TimerNode* prev_ = nullptr;
   TimerNode* next_ = nullptr;
   uint64_t deadline_ = 0;
@@ -39,6 +35,9 @@ class TimerWheel {
   static constexpr uint64_t kSlotMs = 64;
   static constexpr size_t kSlots = 1024;  // 65 s a turn; later deadlines go round again
   explicit TimerWheel(uint64_t now_ms = 0) : last_tick_(now_ms / kSlotMs) {}
+  ~TimerWheel();
+  TimerWheel(const TimerWheel&) = delete;
+  TimerWheel& operator=(const TimerWheel&) = delete;
   // Arms or re-arms.
   void arm(TimerNode& node, uint64_t deadline_ms);
   // Fires everything due at now_ms. Timers armed meanwhile fire in a later call.
@@ -51,7 +50,11 @@ class TimerWheel {
     Head() = default;
     void on_timer() override {}
   };
+  static void link(TimerNode& head, TimerNode& node);
+
   std::array<Head, kSlots> slots_;
+  // A set bit: the slot may hold something (cancelled timers leave it set); a clear bit: it holds nothing.
+  mutable std::array<uint64_t, kSlots / 64> occupied_{};
   uint64_t last_tick_;
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include <sys/uio.h>
 
@@ -56,11 +57,15 @@ class Transport {
   bool truncated_ = false;
 };
 
-// Takes a connected (accepted) or connecting socket, non-blocking.
-[[nodiscard]] std::unique_ptr<Transport> make_plain(UniqueFd fd);
+// Takes a connected (accepted) or connecting socket, non-blocking. `connected`: known to be established (accepted), handshake() asks nothing;
+// otherwise wants_write() stays true until handshake() said ok or bytes came.
+[[nodiscard]] std::unique_ptr<Transport> make_plain(UniqueFd fd, bool connected = false);
 // TLS transports: tls.h.
 
-// Non-blocking TCP connect with TCP_NODELAY; the fd may still be connecting. Empty fd with errno on immediate failure.
+// Of a socket given to start_connect: 0 = established, EINPROGRESS = under way, else the errno it failed with.
+[[nodiscard]] int connect_state(int fd);
+// Non-blocking TCP connect with TCP_NODELAY; the fd may still be connecting (on loopback it usually is established when this returns:
+// try handshake() at once). Empty fd with errno on immediate failure.
 [[nodiscard]] UniqueFd start_connect(const Address& to);
 
 }  // namespace sluice::net
