@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/ir/route_table_generated.h"
@@ -16,27 +17,34 @@ namespace sluice::route {
 
 class VirtualHost;   // virtual_host.h: ir::VirtualHost bytes + compiled regexes + per-route run-time slots
 
-// Intrusively counted; copying is an increment (one thread, no atomics).
+// Intrusively counted; copying is an increment (one thread, no atomics). May outlive the Router.
 class VirtualHostPtr {
  public:
   VirtualHostPtr() = default;
   explicit VirtualHostPtr(VirtualHost* host);
-  VirtualHostPtr(const VirtualHostPtr& other);
-  VirtualHostPtr(VirtualHostPtr&& other) noexcept;
-  VirtualHostPtr& operator=(VirtualHostPtr other) noexcept;
-  ~VirtualHostPtr();
+  VirtualHostPtr(const VirtualHostPtr& other) : VirtualHostPtr(other.host_) {}
+  VirtualHostPtr(VirtualHostPtr&& other) noexcept : host_(std::exchange(other.host_, nullptr)) {}
+  VirtualHostPtr& operator=(VirtualHostPtr other) noexcept {
+    std::swap(host_, other.host_);
+    return *this;
+  }
+  ~VirtualHostPtr() {
+    if (host_ != nullptr) release(host_);
+  }
   VirtualHost* operator->() const { return host_; }
   VirtualHost* get() const { return host_; }
   explicit operator bool() const { return host_ != nullptr; }
 
  private:
+  static void release(VirtualHost* host);
   VirtualHost* host_ = nullptr;
 };
 
-// Why a candidate lost; recorded only when asked for (explain).
+// Why a candidate lost; recorded only when asked for (explain). `won`: the one chosen. `shadowed`: it would match, an earlier one was chosen.
+// `host`: its virtual host would take the request, a more specific one has it.
 enum class Lost : uint8_t { won, host, path, method, header, query, shadowed };
 struct Candidate {
-  const ir::Route* route;
+  const ir::Route* route;   // valid as long as Match.host is held (Lost::host: until the next apply)
   Lost lost;
   std::string detail;   // "header x-env: expected exact 'blue'"
 };
@@ -52,9 +60,15 @@ class Router {
  public:
   Router();
   ~Router();
-  // The table stays mapped until the next apply.
+  // The table stays mapped until the next apply. Costs the same for 10 hosts and 10,000: virtual hosts are looked at again when they are next asked for,
+  // and those that are gone or changed are dropped a few at a time by later calls.
   void apply(const ir::RouteTable& table);
-  // Exact host, then one-label wildcard, then "*". `explain`: null in steady state.
+  // Counts apply calls: what was derived from a state is stale when this differs.
+  [[nodiscard]] uint64_t epoch() const;
+  // Virtual hosts held (not counting those that only streams still hold).
+  [[nodiscard]] size_t loaded() const;
+  // Exact host, then one-label wildcard, then "*"; the most specific host that exists decides alone. `explain`: null in steady state; else gets every route
+  // of the host in decision order (those whose path does not fit last), then the routes of less specific hosts.
   [[nodiscard]] Match match(const http::RequestHead& request, std::vector<Candidate>* explain = nullptr);
 
  private:
