@@ -117,7 +117,7 @@ struct Router::Impl {
   // "*.x" takes exactly one label before x.
   VirtualHost* get_wildcard(std::string_view host) {
     const size_t dot = host.find('.');
-    if (dot == 0 || dot == std::string_view::npos || host.size() - dot + 1 > kMaxHost || host.front() == '[') return nullptr;
+    if (dot == 0 || dot == std::string_view::npos || host.size() > kMaxHost || host.front() == '[') return nullptr;
     std::array<char, kMaxHost + 1> name;
     name[0] = '*';
     const std::string_view rest = host.substr(dot);
