@@ -19,6 +19,9 @@ class Source {
   // The Secrets and ConfigMaps that accepted objects name (translate::Translation::wanted_*): their data is fetched and delivered as Upsert with
   // loaded=true, again whenever they change. A folder delivers everything loaded and ignores this.
   virtual void want(const std::vector<ObjectKey>& secrets, const std::vector<ObjectKey>& config_maps) = 0;
+  // True when every wanted object that exists has been delivered loaded, or its fetch failed at least once (then an Undecodable told why). A first
+  // state made before that would serve without certificates. Becoming settled is always accompanied by a change.
+  [[nodiscard]] virtual bool settled() const { return true; }
   virtual void stop() = 0;
 };
 
