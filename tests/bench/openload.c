@@ -1,0 +1,159 @@
+// Load client that never retries and checks every answer: status 200 and the exact body size.
+//   openload rate PORT HOST PATH RATE SECONDS CONNECTIONS     open loop: latency counts from the scheduled time of each request
+//   openload new  PORT HOST PATH SECONDS CONNECTIONS          a new connection for each request (closed loop)
+//   openload idle PORT HOST PATH COUNT                        COUNT connections, one request each, then held until stdin closes
+// Prints one JSON line: requests, failed, p50/p90/p99/p99.9 in microseconds, seconds.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+struct conn { int fd, busy, next_free; uint64_t due, got, want; int head_done, hl; char head[2048]; };
+static uint64_t now_ns(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec; }
+static int g_port, g_epoll, g_one = 1;
+static char g_request[512], g_buffer[1 << 18];
+static size_t g_request_size;
+static uint64_t g_expect, g_failed, g_done, *g_lat, g_cap;
+
+static int dial(void) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)g_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(fd, (void *)&a, sizeof a)) { close(fd); return -1; }
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &g_one, sizeof g_one);
+  return fd;
+}
+static void open_conn(struct conn *c) {
+  c->fd = dial();
+  if (c->fd < 0) { g_failed++; return; }
+  struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+  epoll_ctl(g_epoll, EPOLL_CTL_ADD, c->fd, &e);
+}
+static void ask(struct conn *c, uint64_t due) {
+  c->busy = 1; c->due = due; c->got = 0; c->want = 0; c->head_done = 0; c->hl = 0;
+  if (c->fd < 0) open_conn(c);
+  if (c->fd < 0) return;
+  if (send(c->fd, g_request, g_request_size, MSG_NOSIGNAL) != (ssize_t)g_request_size) g_failed++;
+}
+// 1 = answer complete, 0 = more, -1 = broken
+static int take(struct conn *c) {
+  ssize_t n = recv(c->fd, g_buffer, sizeof g_buffer, MSG_DONTWAIT);
+  if (n < 0) return errno == EAGAIN ? 0 : -1;
+  if (n == 0) return -1;
+  const char *p = g_buffer;
+  if (!c->head_done) {
+    size_t k = (size_t)n < sizeof c->head - 1 - (size_t)c->hl ? (size_t)n : sizeof c->head - 1 - (size_t)c->hl;
+    int before = c->hl;
+    memcpy(c->head + c->hl, p, k);
+    c->hl += (int)k;
+    c->head[c->hl] = 0;
+    char *e = strstr(c->head, "\r\n\r\n");
+    if (!e) return c->hl >= (int)sizeof c->head - 1 ? -1 : 0;
+    if (strncmp(c->head, "HTTP/1.1 200", 12)) return -1;
+    char *l = strcasestr(c->head, "content-length:");
+    c->want = l ? strtoul(l + 15, 0, 10) : 0;
+    if (c->want != g_expect) return -1;
+    c->head_done = 1;
+    p += (e + 4 - c->head) - before;
+    n -= (e + 4 - c->head) - before;
+  }
+  c->got += (uint64_t)n;
+  return c->got == c->want ? 1 : c->got > c->want ? -1 : 0;
+}
+static int by_value(const void *a, const void *b) { uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b; return x < y ? -1 : x > y; }
+static void lat(uint64_t ns) { if (g_done < g_cap) g_lat[g_done] = ns; g_done++; }
+static void report(double seconds) {
+  uint64_t n = g_done < g_cap ? g_done : g_cap;
+  qsort(g_lat, n, sizeof *g_lat, by_value);
+  double q[4] = {.5, .9, .99, .999}, v[4] = {0};
+  for (int i = 0; i < 4 && n; i++) v[i] = (double)g_lat[(uint64_t)(q[i] * (double)(n - 1))] / 1000.0;
+  printf("{\"requests\":%lu,\"failed\":%lu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"seconds\":%.3f}\n", g_done, g_failed, v[0], v[1], v[2], v[3], seconds);
+}
+int main(int argc, char **argv) {
+  if (argc < 6) return 2;
+  signal(SIGPIPE, SIG_IGN);
+  g_port = atoi(argv[2]);
+  int fresh = !strcmp(argv[1], "new"), idle = !strcmp(argv[1], "idle");
+  g_expect = strtoul(argv[4] + 1, 0, 10);
+  g_request_size = (size_t)snprintf(g_request, sizeof g_request, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: openload\r\nAccept: */*\r\n%s\r\n", argv[4], argv[3], fresh ? "Connection: close\r\n" : "");
+  g_epoll = epoll_create1(0);
+  g_cap = 8000000;
+  g_lat = malloc(g_cap * sizeof *g_lat);
+  struct epoll_event evs[256];
+  if (idle) {
+    int n = atoi(argv[5]);
+    for (int i = 0; i < n; i++) {
+      struct conn c = {.fd = dial()};
+      if (c.fd < 0) { g_failed++; continue; }
+      c.busy = 1;
+      if (send(c.fd, g_request, g_request_size, MSG_NOSIGNAL) < 0) g_failed++;
+      struct timeval tv = {.tv_sec = 5}; setsockopt(c.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+      int r = 0;
+      while (r == 0) { ssize_t k = recv(c.fd, g_buffer, 1, MSG_PEEK); if (k <= 0) { r = -1; break; } r = take(&c); }
+      if (r < 0) g_failed++; else g_done++;
+    }
+    report(0);
+    fflush(stdout);
+    while (read(0, g_buffer, 1) > 0) {}
+    return 0;
+  }
+  double rate = fresh ? 0 : atof(argv[5]), seconds = atof(argv[fresh ? 5 : 6]);
+  int n = atoi(argv[fresh ? 6 : 7]);
+  struct conn *cs = calloc((size_t)n, sizeof *cs);
+  int free_head = -1;
+  uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), issued = 0;
+  for (int i = 0; i < n; i++) { cs[i].fd = -1; if (!fresh) open_conn(&cs[i]); cs[i].next_free = free_head; free_head = i; }
+  if (fresh) for (int i = 0; i < n; i++) ask(&cs[i], now_ns());
+  int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+  struct epoll_event te = {.events = EPOLLIN, .data.ptr = 0};
+  if (!fresh) {
+    epoll_ctl(g_epoll, EPOLL_CTL_ADD, timer, &te);
+    start = now_ns(); end = start + (uint64_t)(seconds * 1e9);
+  }
+  uint64_t in_flight = fresh ? (uint64_t)n : 0, grace = end + 3000000000u;
+  for (;;) {
+    uint64_t t = now_ns();
+    if (t >= grace || (t >= end && !in_flight)) break;
+    if (!fresh && t < end) {
+      uint64_t should = (uint64_t)((double)(t - start) * rate / 1e9);
+      while (issued < should && free_head >= 0) {
+        struct conn *c = &cs[free_head];
+        free_head = c->next_free;
+        ask(c, start + (uint64_t)((double)issued * 1e9 / rate));
+        issued++; in_flight++;
+      }
+      uint64_t next = start + (uint64_t)((double)(issued + 1) * 1e9 / rate);
+      if (free_head >= 0) {
+        struct itimerspec its = {.it_value = {.tv_sec = (time_t)(next / 1000000000u), .tv_nsec = (long)(next % 1000000000u)}};
+        timerfd_settime(timer, TFD_TIMER_ABSTIME, &its, 0);
+      }
+    }
+    int k = epoll_wait(g_epoll, evs, 256, 100);
+    for (int i = 0; i < k; i++) {
+      struct conn *c = evs[i].data.ptr;
+      if (!c) { uint64_t x; if (read(timer, &x, 8) < 0) {} continue; }
+      int r = take(c);
+      if (r == 0) continue;
+      if (r < 0) { g_failed++; close(c->fd); c->fd = -1; if (!c->busy) continue; }
+      else lat(now_ns() - c->due);
+      c->busy = 0; in_flight--;
+      if (fresh) {
+        if (c->fd >= 0) close(c->fd);
+        c->fd = -1;
+        if (now_ns() < end) { ask(c, now_ns()); in_flight++; }
+      } else { c->next_free = free_head; free_head = (int)(c - cs); }
+    }
+  }
+  g_failed += in_flight;
+  report((double)(now_ns() - start) / 1e9);
+  return 0;
+}

