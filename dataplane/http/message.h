@@ -15,6 +15,9 @@ namespace sluice::http {
 enum class Method : uint8_t { get, head, post, put, delete_, connect, options, trace, patch, other };
 // Safe and idempotent by RFC 9110 9.2; `other` is neither.
 [[nodiscard]] bool is_idempotent(Method method);
+// Case-sensitive (RFC 9110 9.1). name_of(other) is empty: its name is in the head.
+[[nodiscard]] Method method_of(std::string_view name);
+[[nodiscard]] std::string_view name_of(Method method);
 
 enum class Scheme : uint8_t { http, https };
 enum class Version : uint8_t { http10, http11, http2 };
@@ -78,10 +81,10 @@ struct RequestHead {
   bool has_query = false;
   bool has_body = false;                       // framing said so: chunked, or Content-Length > 0
   std::optional<uint64_t> content_length;      // absent with has_body = chunked (unknown length)
-  bool expect_continue = false;
+  bool expect_continue = false;                // HTTP/1.1 with a body only; Expect itself is not in `fields`
   bool wants_trailers = false;                 // TE: trailers
   std::string_view upgrade;                    // what Upgrade asked for (with Connection: upgrade); empty = nothing
-  Fields fields;                               // Host and hop-by-hop fields are not here
+  Fields fields;                               // Host, Expect and hop-by-hop fields are not here
 };
 
 struct ResponseHead {
@@ -91,6 +94,7 @@ struct ResponseHead {
   Version version = Version::http11;
   bool has_body = false;                       // false for HEAD's answers, 1xx, 204, 304 and Content-Length: 0
   std::optional<uint64_t> content_length;      // what the field says (kept for HEAD and 304); absent with has_body = until end
+  std::string_view upgrade;                    // what Upgrade says (with Connection: upgrade): for 101 and 426
   Fields fields;
 };
 
