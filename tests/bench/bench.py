@@ -22,8 +22,8 @@ BASE_PORT = int(os.environ.get('BENCH_PORT', '21000'))
 
 
 def compile_tools(out):
-    for name, libs in (('backend', []), ('relay', []), ('openload', []), ('handshake', ['-lssl', '-lcrypto', '-lpthread'])):
-        subprocess.run(['gcc', '-O2', '-o', f'{out}/{name}', f'{HERE}/{name}.c'] + libs, check=True)
+    for name, libs in (('backend', []), ('relay', []), ('../tools/openload', []), ('handshake', ['-lssl', '-lcrypto', '-lpthread'])):
+        subprocess.run(['gcc', '-O2', '-o', f'{out}/{os.path.basename(name)}', f'{HERE}/{name}.c'] + libs, check=True)
 
 
 def make_cert(work):

@@ -1,8 +1,10 @@
 // Load client that never retries and checks every answer: status 200 and the exact body size.
 //   openload rate PORT HOST PATH RATE SECONDS CONNECTIONS     open loop: latency counts from the scheduled time of each request
+//   openload swap PORT HOST PATH RATE SECONDS CONNECTIONS     open loop against tests/tools/origin.c through a route that changes: answer header
+//                                                             x-generation, the request header the origin saw and the origin's index must belong together
 //   openload new  PORT HOST PATH SECONDS CONNECTIONS          a new connection for each request (closed loop)
 //   openload idle PORT HOST PATH COUNT                        COUNT connections, one request each, then held until stdin closes
-// Prints one JSON line: requests, failed, p50/p90/p99/p99.9 in microseconds, seconds.
+// Prints one JSON line: requests, failed (of them: mixed), p50/p90/p99/p99.9 in microseconds, seconds, and for swap how many generations were seen.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,12 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-struct conn { int fd, busy, next_free; uint64_t due, got, want; int head_done, hl; char head[2048]; };
+struct conn { int fd, busy, next_free; uint64_t due, got, want; int head_done, hl; char head[2048]; char body[256]; };
 static uint64_t now_ns(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec; }
 static int g_port, g_epoll, g_one = 1;
 static char g_request[512], g_buffer[1 << 18];
 static size_t g_request_size;
-static uint64_t g_expect, g_failed, g_done, *g_lat, g_cap;
+static uint64_t g_expect, g_failed, g_done, *g_lat, g_cap, g_mixed, g_last, g_changes;
+static int g_swap;
 
 static int dial(void) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)g_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -44,6 +47,17 @@ static void ask(struct conn *c, uint64_t due) {
   if (c->fd < 0) return;
   if (send(c->fd, g_request, g_request_size, MSG_NOSIGNAL) != (ssize_t)g_request_size) g_failed++;
 }
+// The origin answers "INDEX COUNT GENERATION": its own index, of how many, and the x-generation header of the request as it came through.
+static int check_swap(struct conn *c) {
+  unsigned index = 0, count = 0;
+  unsigned long seen = 0;
+  char *h = strcasestr(c->head, "\r\nx-generation:");
+  if (!h || sscanf(c->body, "%u %u %lu", &index, &count, &seen) != 3 || !count) return -1;
+  unsigned long generation = strtoul(h + 15, 0, 10);
+  if (generation != seen || generation % count != index) { g_mixed++; return -1; }
+  if (generation != g_last) { g_last = generation; g_changes++; }
+  return 1;
+}
 // 1 = answer complete, 0 = more, -1 = broken
 static int take(struct conn *c) {
   ssize_t n = recv(c->fd, g_buffer, sizeof g_buffer, MSG_DONTWAIT);
@@ -61,13 +75,20 @@ static int take(struct conn *c) {
     if (strncmp(c->head, "HTTP/1.1 200", 12)) return -1;
     char *l = strcasestr(c->head, "content-length:");
     c->want = l ? strtoul(l + 15, 0, 10) : 0;
-    if (c->want != g_expect) return -1;
+    if (!g_swap && c->want != g_expect) return -1;
     c->head_done = 1;
     p += (e + 4 - c->head) - before;
     n -= (e + 4 - c->head) - before;
   }
+  if (g_swap && n > 0) {
+    if (c->got + (uint64_t)n >= sizeof c->body) return -1;
+    memcpy(c->body + c->got, p, (size_t)n);
+    c->body[c->got + (uint64_t)n] = 0;
+  }
   c->got += (uint64_t)n;
-  return c->got == c->want ? 1 : c->got > c->want ? -1 : 0;
+  if (c->got > c->want) return -1;
+  if (c->got < c->want) return 0;
+  return g_swap ? check_swap(c) : 1;
 }
 static int by_value(const void *a, const void *b) { uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b; return x < y ? -1 : x > y; }
 static void lat(uint64_t ns) { if (g_done < g_cap) g_lat[g_done] = ns; g_done++; }
@@ -76,13 +97,14 @@ static void report(double seconds) {
   qsort(g_lat, n, sizeof *g_lat, by_value);
   double q[4] = {.5, .9, .99, .999}, v[4] = {0};
   for (int i = 0; i < 4 && n; i++) v[i] = (double)g_lat[(uint64_t)(q[i] * (double)(n - 1))] / 1000.0;
-  printf("{\"requests\":%lu,\"failed\":%lu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"seconds\":%.3f}\n", g_done, g_failed, v[0], v[1], v[2], v[3], seconds);
+  printf("{\"requests\":%lu,\"failed\":%lu,\"mixed\":%lu,\"generations\":%lu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"seconds\":%.3f}\n", g_done, g_failed, g_mixed, g_changes, v[0], v[1], v[2], v[3], seconds);
 }
 int main(int argc, char **argv) {
   if (argc < 6) return 2;
   signal(SIGPIPE, SIG_IGN);
   g_port = atoi(argv[2]);
   int fresh = !strcmp(argv[1], "new"), idle = !strcmp(argv[1], "idle");
+  g_swap = !strcmp(argv[1], "swap");
   g_expect = strtoul(argv[4] + 1, 0, 10);
   g_request_size = (size_t)snprintf(g_request, sizeof g_request, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: openload\r\nAccept: */*\r\n%s\r\n", argv[4], argv[3], fresh ? "Connection: close\r\n" : "");
   g_epoll = epoll_create1(0);
