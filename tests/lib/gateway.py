@@ -1,0 +1,266 @@
+"""Runs `sluice run` on a folder of manifests for the tests, and builds the objects they need. Only the standard library; every process started here is
+stopped by its own pid; every port is chosen by the kernel."""
+import base64
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+BUILD = os.environ.get('SLUICE_BUILD', os.path.join(ROOT, 'build'))
+BIN = os.path.join(BUILD, 'bin')
+TOOLS = os.path.join(BUILD, 'tests')
+# Sanitizer builds are slow to start; nothing here waits longer than it must.
+START_SECONDS = float(os.environ.get('SLUICE_TEST_START_SECONDS', '30'))
+
+
+class Gateway:
+    """A running gateway. objects: list of dicts, written to one file; more files by write()."""
+
+    def __init__(self, objects=(), https=False, admin=True, workers=1, config='', args=(), folder=None, state=None, bind='127.0.0.1', wait=True):
+        self.work = tempfile.mkdtemp(prefix='sluice-test.')
+        self.folder = folder or os.path.join(self.work, 'manifests')
+        os.makedirs(self.folder, exist_ok=True)
+        self.state = state or os.path.join(self.work, 'state')
+        if objects:
+            self.write('objects.json', objects)
+        self.config = os.path.join(self.work, 'config.yaml')
+        with open(self.config, 'w') as f:
+            f.write(config if 'accessLog' in config else config + '\naccessLog:\n  path: "off"\n')
+        self.args = [os.path.join(BIN, 'sluice'), 'run', '--manifests', self.folder, '--http-port', '0', '--bind', bind, '--workers', str(workers), '--state', self.state,
+                     '--config', self.config] + (['--https-port', '0'] if https else []) + (['--admin-port', '0'] if admin else []) + list(args)
+        self.log_path = os.path.join(self.work, 'log')
+        self.proc = None
+        self.ports = {}
+        self.start(wait)
+
+    def start(self, wait=True):
+        self.log = open(self.log_path, 'a')
+        self.proc = subprocess.Popen(self.args, stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
+        if not wait:
+            return
+        ready, _, _ = select.select([self.proc.stdout], [], [], START_SECONDS)
+        line = self.proc.stdout.readline() if ready else b''
+        if not line:
+            self.proc.kill()
+            self.proc.wait()
+            raise RuntimeError('sluice run printed no ports; its log ends with:\n' + self.tail())
+        self.ports = json.loads(line)
+
+    def tail(self, lines=30):
+        return ''.join(open(self.log_path, errors='replace').readlines()[-lines:])
+
+    @property
+    def http(self):
+        return self.ports['http']
+
+    @property
+    def https(self):
+        return self.ports['https']
+
+    @property
+    def admin(self):
+        return self.ports['admin']
+
+    def write(self, name, objects):
+        """Replaces one manifest file in one step."""
+        path = os.path.join(self.folder, name)
+        with open(path + '.tmp~', 'w') as f:
+            json.dump({'apiVersion': 'v1', 'kind': 'List', 'items': list(objects)}, f)
+        os.rename(path + '.tmp~', path)
+
+    def remove(self, name):
+        os.unlink(os.path.join(self.folder, name))
+
+    def pids(self, role=None):
+        """Processes of this gateway by title: 'master', 'agent', 'worker' (all of them), 'controlplane'."""
+        out, todo = [], [self.proc.pid]
+        while todo:
+            pid = todo.pop()
+            try:
+                title = open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\0', b' ').decode(errors='replace')
+                for task in os.listdir(f'/proc/{pid}/task'):
+                    todo += [int(c) for c in open(f'/proc/{pid}/task/{task}/children').read().split()]
+            except OSError:
+                continue
+            if role is None or (role == 'controlplane' and 'sluice-controlplane' in title) or f'sluice-dataplane: {role}' in title:
+                out.append(pid)
+        return out
+
+    def get(self, path='/', host='a.example', headers=(), method='GET', body=b'', port=None, timeout=5):
+        """One request on its own connection. Returns (status, headers dict in lower case, body)."""
+        with socket.create_connection(('127.0.0.1', port or self.http), timeout=timeout) as s:
+            head = f'{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n' + ''.join(f'{k}: {v}\r\n' for k, v in headers)
+            if body:
+                head += f'Content-Length: {len(body)}\r\n'
+            s.sendall(head.encode() + b'\r\n' + body)
+            return read_answer(s, method)
+
+    def metrics(self):
+        status, _, body = self.get('/metrics', host='admin', port=self.admin)
+        assert status == 200, status
+        return body.decode()
+
+    def until(self, check, seconds=10.0, what=''):
+        """Polls until check() is true. The bound is there so that a hang becomes a failure, not as a measure of speed."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if check():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f'did not happen in {seconds} s: {what}\n{self.tail()}')
+
+    def stop(self, keep_state=False):
+        if self.proc and self.proc.poll() is None:
+            self.proc.send_signal(signal.SIGTERM)
+            try:
+                self.proc.wait(40)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                self.proc.wait()
+        if self.proc and self.proc.stdout:
+            self.proc.stdout.close()
+        self.log.close()
+        if not keep_state:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None and not issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write(self.tail())
+        self.stop()
+
+
+def read_answer(s, method='GET'):
+    """Reads one HTTP/1.1 answer that ends by length, chunks or close."""
+    data = b''
+    while b'\r\n\r\n' not in data:
+        got = s.recv(65536)
+        if not got:
+            raise ConnectionError(f'closed inside the head: {data[:200]!r}')
+        data += got
+    head, _, rest = data.partition(b'\r\n\r\n')
+    lines = head.decode('latin-1').split('\r\n')
+    status = int(lines[0].split()[1])
+    headers = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(':')
+        headers.setdefault(name.strip().lower(), value.strip())
+    if method == 'HEAD' or status in (204, 304):
+        return status, headers, b''
+    if 'content-length' in headers:
+        want = int(headers['content-length'])
+        while len(rest) < want:
+            got = s.recv(65536)
+            if not got:
+                raise ConnectionError('cut body')
+            rest += got
+        return status, headers, rest[:want]
+    while True:
+        got = s.recv(65536)
+        if not got:
+            break
+        rest += got
+    if headers.get('transfer-encoding', '').lower() == 'chunked':
+        body = b''
+        while True:
+            size, _, rest = rest.partition(b'\r\n')
+            n = int(size.split(b';')[0], 16)
+            if n == 0:
+                return status, headers, body
+            body, rest = body + rest[:n], rest[n + 2:]
+    return status, headers, rest
+
+
+# ---- objects
+
+CLASS = {'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}
+
+
+def service(name, ports, ns='default', port=80, address='127.0.0.1', conditions=None):
+    """A Service and its EndpointSlice; ports: the endpoints' port numbers (one slice entry each needs its own slice, so several slices)."""
+    out = [{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name, 'namespace': ns}, 'spec': {'ports': [{'name': 'http', 'port': port}]}}]
+    for i, p in enumerate(ports):
+        out.append({'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice',
+                    'metadata': {'name': f'{name}-{i}', 'namespace': ns, 'labels': {'kubernetes.io/service-name': name}}, 'addressType': 'IPv6' if ':' in address else 'IPv4',
+                    'ports': [{'name': 'http', 'port': p, 'protocol': 'TCP'}],
+                    'endpoints': [{'addresses': [address], 'conditions': conditions or {'ready': True, 'serving': True, 'terminating': False}}]})
+    return out
+
+
+def ingress(name, host, backend, path='/', path_type='Prefix', ns='default', port=80, tls=None, annotations=None):
+    spec = {'ingressClassName': 'sluice', 'rules': [{'host': host, 'http': {'paths': [
+        {'path': path, 'pathType': path_type, 'backend': {'service': {'name': backend, 'port': {'number': port}}}}]}}]}
+    if not host:
+        del spec['rules'][0]['host']
+    if tls:
+        spec['tls'] = [{'hosts': [host], 'secretName': tls}]
+    meta = {'name': name, 'namespace': ns}
+    if annotations:
+        meta['annotations'] = annotations
+    return {'apiVersion': 'networking.k8s.io/v1', 'kind': 'Ingress', 'metadata': meta, 'spec': spec}
+
+
+def route(name, hostnames, rules, ns='default'):
+    return {'apiVersion': 'sluice.dev/v1alpha1', 'kind': 'Route', 'metadata': {'name': name, 'namespace': ns},
+            'spec': {'parentRefs': [{'group': 'networking.k8s.io', 'kind': 'IngressClass', 'name': 'sluice'}], 'hostnames': list(hostnames), 'rules': list(rules)}}
+
+
+def make_certificate(work, name):
+    """Self-signed P-256 for `name`; returns (certificate path, key path)."""
+    safe = name.replace('*', 'star')
+    cert, key = os.path.join(work, f'{safe}.crt'), os.path.join(work, f'{safe}.key')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30', '-subj', f'/CN={name[:60]}', '-addext',
+                    f'subjectAltName=DNS:{name}', '-keyout', key, '-out', cert], check=True, capture_output=True)
+    return cert, key
+
+
+def tls_secret(name, cert, key, ns='default'):
+    b64 = lambda path: base64.b64encode(open(path, 'rb').read()).decode()
+    return {'apiVersion': 'v1', 'kind': 'Secret', 'type': 'kubernetes.io/tls', 'metadata': {'name': name, 'namespace': ns}, 'data': {'tls.crt': b64(cert), 'tls.key': b64(key)}}
+
+
+class Origin:
+    """tests/tools/origin.c: COUNT listeners that answer "INDEX COUNT GENERATION"."""
+
+    def __init__(self, count=1):
+        self.proc = subprocess.Popen([os.path.join(TOOLS, 'origin'), '0', str(count)], stdout=subprocess.PIPE)
+        self.ports = [int(p) for p in self.proc.stdout.readline().split()]
+
+    def stop(self):
+        self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Load:
+    """tests/tools/openload.c in the background: open loop, no retries, every answer checked."""
+
+    def __init__(self, mode, port, host, path, rate, seconds, connections=32):
+        self.proc = subprocess.Popen([os.path.join(TOOLS, 'openload'), mode, str(port), host, path, str(rate), str(seconds), str(connections)], stdout=subprocess.PIPE, text=True)
+
+    def result(self):
+        out, _ = self.proc.communicate()
+        return json.loads(out.strip().split('\n')[-1])
+
+    def stop(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+        self.proc.communicate()

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Processes die, hang and are replaced; nobody is refused. Environment: KILLS (100)."""
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+from lib.gateway import CLASS, Gateway, Load, Origin, ingress, read_answer, service  # noqa: E402
+
+KILLS = int(os.environ.get('KILLS', '100'))
+
+
+def objects(port):
+    return [CLASS] + service('web', [port]) + [ingress('web', 'a.example', 'web')]
+
+
+class Dialer(threading.Thread):
+    """Connects, asks once, closes, again and again. Counts refused connections apart from answers lost on a killed worker."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.refused, self.lost, self.answered, self.go = port, 0, 0, 0, True
+
+    def run(self):
+        while self.go:
+            try:
+                s = socket.create_connection(('127.0.0.1', self.port), timeout=10)
+            except OSError:
+                self.refused += 1
+                continue
+            try:
+                s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n')
+                status, _, _ = read_answer(s)
+                self.answered += status == 200
+                self.lost += status != 200
+            except OSError:
+                self.lost += 1
+            finally:
+                s.close()
+
+
+class Supervision(unittest.TestCase):
+    def test_kill_a_worker_many_times(self):
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
+            dialers = [Dialer(gw.http) for _ in range(4)]
+            for d in dialers:
+                d.start()
+            killed = 0
+            for i in range(KILLS):
+                workers = gw.pids('worker')
+                if workers:
+                    os.kill(workers[i % len(workers)], signal.SIGKILL)
+                    killed += 1
+                time.sleep(0.05)
+            gw.until(lambda: len(gw.pids('worker')) == 2, what='two workers again')
+            time.sleep(0.3)
+            for d in dialers:
+                d.go = False
+            for d in dialers:
+                d.join()
+            answered, lost, refused = (sum(getattr(d, k) for d in dialers) for k in ('answered', 'lost', 'refused'))
+            print(f'{killed} kills: {answered} answered, {lost} lost with their worker, {refused} refused')
+            self.assertEqual(refused, 0)
+            self.assertGreater(answered, 100)
+            # Each kill can take at most what was open on it: one request per dialer.
+            self.assertLessEqual(lost, killed * len(dialers))
+            self.assertEqual(gw.get('/')[0], 200)
+
+    def test_a_hanging_worker_is_replaced(self):
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
+            before = gw.pids('worker')
+            os.kill(before[0], signal.SIGSTOP)
+            gw.until(lambda: before[0] not in gw.pids('worker') and len(gw.pids('worker')) == 2, 15, 'the stopped worker is replaced')
+            for _ in range(20):
+                self.assertEqual(gw.get('/')[0], 200)
+
+    def test_agent_and_control_plane_die_without_effect(self):
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=1) as gw:
+            load = Load('rate', gw.http, 'a.example', '/6', 500, 4, 8)
+            for role in ('agent', 'controlplane'):
+                victim = gw.pids(role)[0]
+                os.kill(victim, signal.SIGKILL)
+                gw.until(lambda: gw.pids(role) and gw.pids(role)[0] != victim, 15, f'{role} is back')
+            result = load.result()
+            self.assertEqual(result['failed'], 0, result)
+            # And the new pair still takes changes.
+            gw.write('more.json', [ingress('more', 'b.example', 'web')])
+            gw.until(lambda: gw.get('/', host='b.example')[0] == 200, what='a change after both were replaced')
+
+    def test_cold_start_from_disk(self):
+        """The data plane alone, with nothing but its state folder, serves what it knew."""
+        import subprocess
+        from lib.gateway import BIN
+        with Origin(1) as origin:
+            gw = Gateway(objects(origin.ports[0]), workers=1)
+            try:
+                self.assertEqual(gw.get('/')[0], 200)
+                http = gw.http
+                state = find_state(gw.state)
+                gw.proc.send_signal(signal.SIGTERM)
+                gw.proc.wait(40)
+                alone = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', os.path.join(gw.work, 'nobody.sock'), '--state', state],
+                                         stdout=subprocess.DEVNULL, stderr=gw.log)
+                try:
+                    port = wait_listening(alone.pid, http)
+                    gw.until(lambda: gw.get('/', port=port)[0] == 200, what='served from disk')
+                finally:
+                    alone.terminate()
+                    alone.wait(40)
+            finally:
+                gw.stop()
+
+
+def find_state(root):
+    """The folder below root that holds the data plane's last good state."""
+    for folder, _, files in os.walk(root):
+        if any('table' in f for f in files):
+            return folder
+    raise AssertionError(f'no state under {root}: {list(os.walk(root))}')
+
+
+def wait_listening(pid, _):
+    """A TCP port that a process of pid's session listens on."""
+    for _ in range(200):
+        inodes = set()
+        for p in [pid] + [int(c) for c in open(f'/proc/{pid}/task/{pid}/children').read().split()]:
+            try:
+                for fd in os.listdir(f'/proc/{p}/fd'):
+                    link = os.readlink(f'/proc/{p}/fd/{fd}')
+                    if link.startswith('socket:['):
+                        inodes.add(link[8:-1])
+            except OSError:
+                pass
+        for line in open('/proc/net/tcp').readlines()[1:]:
+            f = line.split()
+            if f[3] == '0A' and f[9] in inodes:
+                return int(f[1].split(':')[1], 16)
+        time.sleep(0.05)
+    raise AssertionError('nothing listens')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
