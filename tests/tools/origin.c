@@ -1,6 +1,6 @@
-// Origin of the drills: COUNT listeners on 127.0.0.1, ports PORT.. (0 = any; the ports are printed, one line). Each answers
+// Origin of the drills: COUNT listeners on ADDRESS (127.0.0.1), ports PORT.. (0 = any; the ports are printed, one line). Each answers
 // "INDEX COUNT GENERATION\n", where GENERATION is the request's x-generation header (0 if none). One thread, keep-alive, bodies read and dropped.
-// Usage: origin PORT COUNT
+// Usage: origin PORT COUNT [ADDRESS [NAME]]     with NAME the answer is "INDEX COUNT GENERATION NAME\n"
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   int base = atoi(argv[1]), count = atoi(argv[2]), one = 1, ep = epoll_create1(0);
   for (int i = 0; i < count; i++) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(base ? base + i : 0)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(base ? base + i : 0)), .sin_addr.s_addr = inet_addr(argc > 3 ? argv[3] : "127.0.0.1")};
     socklen_t size = sizeof a;
     struct conn *c = calloc(1, sizeof *c);
     *c = (struct conn){.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .index = i, .listening = 1};
@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
         for (char *l = c->head; l < end; l = strchr(l, '\n') + 1)
           if (!strncasecmp(l, "x-generation:", 13)) generation = strtoul(l + 13, 0, 10);
         char body[96], out[256];
-        int bs = snprintf(body, sizeof body, "%d %d %lu\n", c->index, count, generation);
+        int bs = snprintf(body, sizeof body, "%d %d %lu%s%s\n", c->index, count, generation, argc > 4 ? " " : "", argc > 4 ? argv[4] : "");
         int os = snprintf(out, sizeof out, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", bs, body);
         if (send(c->fd, out, (size_t)os, MSG_NOSIGNAL) != os) break;
         size_t used = (size_t)(end + 4 - c->head);
