@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""End to end on a real kube-apiserver, etcd and controller manager, with live pods in network namespaces: creation, change, Route with status, rollout under
+load, certificate rotation, problems told as Events, deletion. Re-runs itself inside `hack/kube netns`, where nothing can reach or be reached from outside."""
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..'))
+from lib.gateway import BIN, ROOT, TOOLS, ingress, make_certificate, read_answer, route, tls_secret  # noqa: E402
+from cluster import node  # noqa: E402
+
+ADDRESS = '198.18.0.1'
+KUBE = os.path.join(ROOT, 'hack', 'kube')
+
+
+class Cluster(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.mkdtemp(prefix='sluice-e2e.')
+        cls.state = os.path.join(cls.work, 'kube')
+        env = dict(os.environ, KUBE_ADDR=ADDRESS, KUBE_PORT='6443')
+        subprocess.run([KUBE, 'up', cls.state], check=True, env=env)
+        cls.kubeconfig = os.path.join(cls.state, 'admin.kubeconfig')
+        cls.api = node.connect(cls.state)
+        node.Node(cls.api, os.path.join(TOOLS, 'origin')).start()
+        cls.log = open(os.path.join(cls.work, 'log'), 'w+')
+        cls.kubectl('apply', '--server-side', '-f', os.path.join(ROOT, 'crds'))
+        cls.kubectl('wait', '--for=condition=Established', 'crd/routes.sluice.dev', '--timeout=30s')
+        cls.apply([{'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}])
+        sock = os.path.join(cls.work, 'push.sock')
+        cls.control = subprocess.Popen([os.path.join(BIN, 'sluice-controlplane'), '--kubeconfig', cls.kubeconfig, '--socket', sock, '--http-port', '8080', '--https-port', '8443',
+                                        '--bind', ADDRESS, '--workers', '2'], stdout=cls.log, stderr=cls.log)
+        cls.data = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', sock, '--state', os.path.join(cls.work, 'state'), '--admin-port', '9090', '--admin-bind', ADDRESS],
+                                    stdout=cls.log, stderr=cls.log)
+        cls.wait(lambda: cls.ask('/', port=9090, path='/readyz')[0] == 200, 'the gateway is ready', 40)
+
+    @classmethod
+    def tearDownClass(cls):
+        for p in (cls.control, cls.data):
+            p.send_signal(signal.SIGTERM)
+        for p in (cls.control, cls.data):
+            try:
+                p.wait(40)
+            except subprocess.TimeoutExpired:
+                p.kill()
+        subprocess.run([KUBE, 'down', cls.state], check=False)
+        cls.log.close()
+        shutil.rmtree(cls.work, ignore_errors=True)
+
+    @classmethod
+    def kubectl(cls, *args, stdin=None, check=True):
+        return subprocess.run([os.path.join(cls.state, 'kubectl'), '--kubeconfig', cls.kubeconfig, *args], input=stdin, capture_output=True, text=True, check=check).stdout
+
+    @classmethod
+    def apply(cls, objects):
+        cls.kubectl('apply', '-f', '-', stdin=json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': objects}))
+
+    @classmethod
+    def ask(cls, host, path='/', port=8080, headers=()):
+        with socket.create_connection((ADDRESS, port), timeout=5) as s:
+            s.sendall(f'GET {path} HTTP/1.1\r\nHost: {host if host != "/" else "admin"}\r\nConnection: close\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k, v in headers)}\r\n'.encode())
+            return read_answer(s)
+
+    @classmethod
+    def wait(cls, check, what, seconds=30):
+        end, last = time.monotonic() + seconds, ''
+        while time.monotonic() < end:
+            try:
+                if check():
+                    return
+            except OSError as e:
+                last = str(e)
+            time.sleep(0.05)
+        cls.log.flush()
+        raise AssertionError(f'did not happen in {seconds} s: {what} {last}\n' + ''.join(open(cls.log.name).readlines()[-40:]))
+
+    def deployment(self, name, tag, replicas=2):
+        labels = {'app': name}
+        return {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': name, 'namespace': 'default'}, 'spec': {
+            'replicas': replicas, 'selector': {'matchLabels': labels}, 'strategy': {'rollingUpdate': {'maxUnavailable': 0, 'maxSurge': 1}},
+            'template': {'metadata': {'labels': labels}, 'spec': {'terminationGracePeriodSeconds': 5, 'automountServiceAccountToken': False,
+                                                                  'containers': [{'name': 'c', 'image': f'origin:{tag}', 'ports': [{'containerPort': 8000}]}]}}}}
+
+    def service(self, name):
+        return {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name, 'namespace': 'default'},
+                'spec': {'selector': {'app': name}, 'ports': [{'name': 'http', 'port': 80, 'targetPort': 8000}]}}
+
+    def certificate_of(self, name):
+        context = ssl._create_unverified_context()
+        with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname=name) as s:
+            return s.getpeercert(binary_form=True)
+
+    def test_life_of_an_ingress(self):
+        # creation: a live pod answers
+        self.apply([self.deployment('web', 'v1'), self.service('web'), ingress('web', 'web.example', 'web')])
+        self.wait(lambda: self.ask('web.example')[2].endswith(b' v1\n'), 'a live pod answers through the Ingress', 60)
+        self.assertEqual(self.ask('other.example')[0], 404)
+
+        # change
+        self.apply([ingress('web', 'web.example', 'web', path='/app')])
+        self.wait(lambda: self.ask('web.example', '/app')[0] == 200 and self.ask('web.example', '/')[0] == 404, 'the path has moved')
+
+        # Route, its status, and its effect at once after kubectl wait
+        self.apply([route('shop', ['shop.example'], [{'name': 'all', 'matches': [{'headers': [{'name': 'x-env', 'value': 'blue'}]}],
+                                                      'filters': [{'type': 'ResponseHeaderModifier', 'responseHeaderModifier': {'set': [{'name': 'x-shop', 'value': 'yes'}]}}],
+                                                      'backendRefs': [{'name': 'web', 'port': 80}]}])])
+        self.kubectl('wait', 'route/shop', '--for=condition=Programmed', '--timeout=30s')
+        status, headers, _ = self.ask('shop.example', headers=[('x-env', 'blue')])
+        self.assertEqual((status, headers.get('x-shop')), (200, 'yes'))
+        self.assertEqual(self.ask('shop.example')[0], 404)
+        conditions = {c['type']: c for c in json.loads(self.kubectl('get', 'route', 'shop', '-o', 'json'))['status']['conditions']}
+        self.assertEqual(conditions['Programmed']['observedGeneration'], 1)
+
+        # rollout under load: no request fails
+        failed, answers, versions, end = 0, 0, set(), time.monotonic() + 60
+        self.apply([self.deployment('web', 'v2')])
+        while time.monotonic() < end:
+            try:
+                status, _, body = self.ask('web.example', '/app')
+                answers += 1
+                failed += status != 200
+                versions.add(body.split()[-1])
+                if b'v2' in versions and answers % 20 == 0:
+                    s = json.loads(self.kubectl('get', 'deploy', 'web', '-o', 'json'))['status']
+                    if s.get('updatedReplicas') == 2 and s.get('replicas') == 2 and s.get('availableReplicas') == 2:
+                        break
+            except OSError:
+                failed += 1
+            time.sleep(0.005)
+        self.assertEqual(failed, 0, f'{failed} of {answers} failed during the rollout')
+        self.assertIn(b'v2', versions)
+
+        # TLS: certificate from a Secret, then rotated
+        one, two = make_certificate(self.work, 'web.example'), None
+        self.apply([tls_secret('web-tls', *one), ingress('web', 'web.example', 'web', path='/app', tls='web-tls')])
+        der = lambda cert: ssl.PEM_cert_to_DER_cert(open(cert).read())
+        first = der(one[0])
+        self.wait(lambda: self.certificate_of('web.example') == first, 'the Secret\'s certificate is served')
+        self.assertEqual(self.ask('web.example', '/app')[0], 308)
+        os.makedirs(os.path.join(self.work, 'second'), exist_ok=True)
+        two = make_certificate(os.path.join(self.work, 'second'), 'web.example')
+        self.apply([tls_secret('web-tls', *two)])
+        self.wait(lambda: self.certificate_of('web.example') == der(two[0]), 'the rotated certificate is served')
+
+        # a problem is told where the owner looks
+        self.apply([ingress('broken', 'broken.example', 'missing')])
+        self.wait(lambda: self.ask('broken.example')[0] == 503, 'a missing Service answers 503')
+        self.wait(lambda: 'missing' in self.kubectl('get', 'events', '--field-selector', 'involvedObject.name=broken', '-o', 'json'), 'an Event names the missing Service')
+
+        # deletion
+        self.kubectl('delete', 'ingress', 'web')
+        self.wait(lambda: self.ask('web.example', '/app')[0] == 404, 'a deleted Ingress answers no more')
+
+
+if __name__ == '__main__':
+    if os.environ.get('SLUICE_IN_NETNS') != '1':
+        os.execvpe(KUBE, [KUBE, 'netns', sys.executable, os.path.abspath(__file__)] + sys.argv[1:], dict(os.environ, SLUICE_IN_NETNS='1'))
+    unittest.main(verbosity=2)
