@@ -35,6 +35,7 @@ struct Translation {
   std::vector<ObjectStatus> statuses;                                      // by object
   std::vector<store::ObjectKey> wanted_secrets;      // Secrets and ConfigMaps that accepted objects name: the source fetches these and no others
   std::vector<store::ObjectKey> wanted_config_maps;
+  size_t secrets_pending = 0;  // wanted Secrets that exist but are not loaded yet: the first push waits for them
 };
 
 class Translator {
@@ -42,7 +43,8 @@ class Translator {
   Translator();
   ~Translator();
   // `options` may change between calls (that drops the memo). Certificates keep their last good form within their validity: the one thing remembered.
-  [[nodiscard]] Translation translate(const store::Snapshot& snapshot, const config::Options& options);
+  // Time is an input: `now` in Unix seconds tells expired certificates; 0 = not judged.
+  [[nodiscard]] Translation translate(const store::Snapshot& snapshot, const config::Options& options, int64_t now = 0);
 
  private:
   struct Memo;

@@ -1,0 +1,64 @@
+#include <array>
+
+#include "controlplane/features/feature.h"
+
+namespace sluice::features {
+namespace {
+
+constexpr std::array<Row, 1> kObjectAnnotations = {{
+    {kSslRedirect, "boolean", "the gateway's sslRedirect (true)", "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass."},
+}};
+
+}  // namespace
+
+std::span<const Feature> registry() {
+  // The place in this list is the place in the chain (dataplane/filters/registry.cpp has the same order):
+  static const std::array<Feature, 4> kRegistry = {{
+      // Header edits see the request as it came, before a rewrite changes its path or host.
+      {"RequestHeaders", ir::FilterConfig::RequestHeaders, kHeaderRows, apply_request_headers},
+      // Response hooks run in reverse: what is nearer to the client edits last.
+      {"ResponseHeaders", ir::FilterConfig::ResponseHeaders, kResponseHeaderRows, apply_response_headers},
+      {"Rewrite", ir::FilterConfig::Rewrite, kRewriteRows, apply_rewrite},
+      // Tests only; last, so that it sees what the upstream will see.
+      {"TestProbe", ir::FilterConfig::TestProbe, kTestProbeRows, apply_test_probe},
+  }};
+  return kRegistry;
+}
+
+void apply(const Input& input, ir::RouteT& route, const Complain& complain) {
+  for (const Feature& feature : registry()) feature.apply(input, route, complain);
+}
+
+std::span<const Row> object_annotations() { return kObjectAnnotations; }
+
+bool is_known_annotation(std::string_view name) {
+  for (const Row& row : object_annotations()) {
+    if (row.name == name) return true;
+  }
+  for (const Feature& feature : registry()) {
+    for (const Row& row : feature.rows) {
+      if (row.name == name) return true;
+    }
+  }
+  return false;
+}
+
+bool is_token(std::string_view text) {
+  if (text.empty()) return false;
+  for (const char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!letter && std::string_view("!#$%&'*+-.^_`|~").find(c) == std::string_view::npos) return false;
+  }
+  return true;
+}
+
+bool is_field_value(std::string_view text) {
+  if (text.empty()) return true;
+  for (const char c : text) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) return false;
+  }
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  return !blank(text.front()) && !blank(text.back());
+}
+
+}  // namespace sluice::features

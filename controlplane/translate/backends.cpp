@@ -1,0 +1,98 @@
+#include "controlplane/translate/backends.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace sluice::translate {
+namespace {
+
+bool tcp(const store::ServicePort& port) { return port.protocol == "TCP"; }
+
+const store::ServicePort* find_port(const store::Service& service, const store::ServiceBackendPort& wanted) {
+  for (const auto& port : service.ports) {
+    if (!tcp(port)) continue;
+    if (wanted.number != 0 ? port.port == wanted.number : wanted.name.empty() || port.name == wanted.name) return &port;
+  }
+  return nullptr;
+}
+
+template <class T>
+void insert_sorted(std::vector<T>& list, const T& value) {
+  const auto at = std::lower_bound(list.begin(), list.end(), value);
+  if (at == list.end() || *at != value) list.insert(at, value);
+}
+
+}  // namespace
+
+const store::ServicePort* find_port(const store::Service& service, uint16_t number) {
+  return find_port(service, store::ServiceBackendPort{"", number});
+}
+
+AppProtocol app_protocol(const store::ServicePort& port) {
+  const std::string& word = port.app_protocol;
+  if (word == "https" || word == "HTTPS" || word == "kubernetes.io/wss") return AppProtocol::https;
+  if (word == "kubernetes.io/h2c" || word == "h2c" || word == "grpc") return AppProtocol::http2_cleartext;
+  return AppProtocol::http1;
+}
+
+Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan& plan) {
+  const auto name = [&] { return fmt::format("{}/{}", ref.service.ns, ref.service.name); };
+  const auto refuse = [&](const std::string& field, const char* reason, std::string text, const char* error) {
+    plan.resolved_refs = false;
+    plan.problem(field, reason, std::move(text));
+    return Resolved{std::nullopt, error};
+  };
+  insert_sorted(plan.services, ref.service);
+  const auto found = context.services.find(ref.service);
+  if (found == context.services.end()) return refuse(ref.service_field, "BackendNotFound", fmt::format("Service {} does not exist", name()), "service_not_found");
+  const store::Service& service = *found->second;
+  if (service.type == "ExternalName") {
+    if (!context.options.allow_external_name) {
+      return refuse(ref.service_field, "ExternalNameNotAllowed", fmt::format("Service {} is of type ExternalName, which this gateway does not allow", name()),
+                    "backend_invalid");
+    }
+    // ExternalName Services often list no ports: a number is then taken as it is.
+    if (service.ports.empty() && ref.port.number != 0) {
+      ClusterUse use{fmt::format("{}/{}", name(), ref.port.number), ref.service, ref.port.number};
+      insert_sorted(plan.clusters, use);
+      return {std::move(use), nullptr};
+    }
+  }
+  const store::ServicePort* port = find_port(service, ref.port);
+  if (port == nullptr) {
+    const std::string wanted = ref.port.number != 0 ? fmt::format("port {}", ref.port.number)
+                               : ref.port.name.empty() ? std::string("any TCP port")
+                                                       : fmt::format("a port named \"{}\"", ref.port.name);
+    return refuse(ref.port_field, "PortNotFound", fmt::format("Service {} does not have {}", name(), wanted), "port_not_found");
+  }
+  if (app_protocol(*port) == AppProtocol::http2_cleartext) {
+    plan.problem(ref.port_field, "UnsupportedProtocol",
+                 fmt::format("appProtocol \"{}\" of Service {} port {} is spoken as HTTP/1.1", port->app_protocol, name(), port->port), store::Severity::warning);
+  }
+  ClusterUse use{fmt::format("{}/{}", name(), port->port), ref.service, port->port};
+  insert_sorted(plan.clusters, use);
+  return {std::move(use), nullptr};
+}
+
+ir::ClusterT make_cluster(const ClusterUse& use, const store::Service& service) {
+  ir::ClusterT out;
+  out.name = use.name;
+  out.origin = std::make_unique<ir::OriginT>();
+  out.origin->kind = "Service";
+  out.origin->namespace_ = use.service.ns;
+  out.origin->name = use.service.name;
+  out.origin->generation = service.meta.generation;
+  const store::ServicePort* port = find_port(service, use.port);
+  if (port != nullptr && app_protocol(*port) == AppProtocol::https) {
+    out.tls = std::make_unique<ir::UpstreamTlsT>();
+    // Pods' certificates are self-made or of a private CA that a Service cannot name: encrypted, not verified, until a policy names the CA.
+    // An external name is a public one, and is verified.
+    const bool external = service.type == "ExternalName";
+    out.tls->verify = external;
+    out.tls->sni = external ? service.external_name : fmt::format("{}.{}.svc", use.service.name, use.service.ns);
+  }
+  return out;
+}
+
+}  // namespace sluice::translate

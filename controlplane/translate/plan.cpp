@@ -1,0 +1,39 @@
+#include "controlplane/translate/plan.h"
+
+#include <algorithm>
+
+namespace sluice::translate {
+
+bool Precedence::operator<(const Precedence& other) const {
+  // Bigger first: path_length, has_method, headers, query.
+  return std::tie(rank, other.path_length, other.has_method, other.headers, other.query, age, key, kind, rule, match) <
+         std::tie(other.rank, path_length, has_method, headers, query, other.age, other.key, other.kind, other.rule, other.match);
+}
+
+HostDrafts& Plan::host(const std::string& host, const std::string& field) {
+  for (auto& entry : hosts) {
+    if (entry.host == host) return entry;
+  }
+  return hosts.emplace_back(HostDrafts{host, field, {}});
+}
+
+void Plan::problem(std::string field, std::string reason, std::string text, store::Severity severity) {
+  problems.push_back({ref, std::move(field), std::move(reason), severity, std::move(text)});
+}
+
+Classes resolve_classes(const store::ObjectMap<store::IngressClass>& classes, const std::string& controller_name) {
+  Classes out;
+  // Of several default classes the API server's admission takes the newest, then the first by name; so do we.
+  int64_t newest = -1;
+  for (const auto& [key, ingress_class] : classes) {
+    if (ingress_class->controller != controller_name) continue;
+    out.ours.emplace(key.name, ingress_class);
+    if (ingress_class->is_default && ingress_class->meta.creation > newest) {
+      newest = ingress_class->meta.creation;
+      out.default_class = key.name;
+    }
+  }
+  return out;
+}
+
+}  // namespace sluice::translate

@@ -1,0 +1,24 @@
+// Small makers of table values, shared by the input languages.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "controlplane/translate/plan.h"
+
+namespace sluice::translate {
+
+[[nodiscard]] std::unique_ptr<ir::OriginT> make_origin(const char* kind, const store::Meta& meta, std::string rule);
+
+// An answer of our own with the standard error body.
+[[nodiscard]] ir::DirectResponseT make_error(uint16_t status, const char* reason);
+
+// Forward to one backend: a cluster, or the error that stands for it.
+void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status, const char* reason);
+
+// Annotation "sluice.dev/ssl-redirect" of the object, else of its class, else the option. A value other than true and false is a problem.
+[[nodiscard]] bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context, Plan& plan);
+// Annotations of our own prefix that nothing reads: most likely misspelt.
+void report_unknown_annotations(const store::Meta& meta, Plan& plan);
+
+}  // namespace sluice::translate
