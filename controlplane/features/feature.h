@@ -1,6 +1,6 @@
-// The control half of the filters: which fields and annotations each reads, and what it writes into the table. One ordered registry, whose order is
-// that of dataplane/filters/registry: a route's filters are in chain order because they are applied in this order.
-// Pure; knows a rule's filters and an object's annotations, never other objects.
+// The control half of the filters: which fields and annotations each reads, and what it writes into the table. One
+// ordered registry, whose order is that of dataplane/filters/registry: a route's filters are in chain order because
+// they are applied in this order. Pure; knows a rule's filters and an object's annotations, never other objects.
 #pragma once
 #include <functional>
 #include <map>
@@ -19,18 +19,19 @@ inline constexpr const char* kTestProbe = "sluice.dev/test-probe";
 
 // One field or annotation, as the reference documents it.
 struct Row {
-  std::string_view name;           // "requestHeaderModifier.set[].name", "sluice.dev/ssl-redirect"
+  std::string_view name;  // "requestHeaderModifier.set[].name", "sluice.dev/ssl-redirect"
   std::string_view type;
   std::string_view default_value;
   std::string_view doc;
 };
 
 struct Input {
-  const std::vector<store::RouteFilter>* filters;             // of the rule; null for an Ingress
-  const std::map<std::string, std::string>* annotations;      // of the object
+  const std::vector<store::RouteFilter>* filters;         // of the rule; null for an Ingress
+  const std::map<std::string, std::string>* annotations;  // of the object
   bool allow_test_filters = false;
 };
-// What could not be honoured. `filter` is the index in the rule's list, -1 for an annotation; `field` is relative to it.
+// What could not be honoured. `filter` is the index in the rule's list, -1 for an annotation; `field` is relative to
+// it.
 struct Complaint {
   int filter = -1;
   std::string field;
@@ -40,7 +41,7 @@ struct Complaint {
 using Complain = std::function<void(const Complaint&)>;
 
 struct Feature {
-  std::string_view name;           // of the union member
+  std::string_view name;  // of the union member
   ir::FilterConfig config;
   std::span<const Row> rows;
   void (*apply)(const Input&, ir::RouteT&, const Complain&);

@@ -22,11 +22,13 @@ constexpr std::array<Row, 3> kResponseRows = {{
 }};
 
 // RFC 9110 7.6.1 and RFC 9112: framing and hop-by-hop fields belong to the codec.
-constexpr std::array<std::string_view, 10> kFraming = {"connection", "content-length", "transfer-encoding", "te",     "trailer",
-                                                       "upgrade",    "keep-alive",     "proxy-connection",  "expect", "http2-settings"};
+constexpr std::array<std::string_view, 10> kFraming = {
+    "connection", "content-length", "transfer-encoding", "te",     "trailer",
+    "upgrade",    "keep-alive",     "proxy-connection",  "expect", "http2-settings"};
 // Written by the gateway from what it knows: who relies on them must be able to.
-constexpr std::array<std::string_view, 7> kVouched = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
-                                                      "x-real-ip",       "x-request-id",      "forwarded"};
+constexpr std::array<std::string_view, 7> kVouched = {"x-forwarded-for",  "x-forwarded-proto", "x-forwarded-host",
+                                                      "x-forwarded-port", "x-real-ip",         "x-request-id",
+                                                      "forwarded"};
 
 // Lower case; '_' counts as '-', since some servers read it so.
 std::string folded(std::string_view name) {
@@ -41,23 +43,28 @@ std::string folded(std::string_view name) {
 std::optional<std::string> refusal(std::string_view name, bool request) {
   if (!is_token(name)) return fmt::format("\"{}\" is no header name", name);
   const std::string lower = folded(name);
-  if (std::ranges::find(kFraming, lower) != kFraming.end()) return fmt::format("\"{}\" belongs to the connection and cannot be edited", name);
+  if (std::ranges::find(kFraming, lower) != kFraming.end())
+    return fmt::format("\"{}\" belongs to the connection and cannot be edited", name);
   if (!request) return std::nullopt;
   if (lower == "host") return std::string("Host is changed with urlRewrite.hostname, not as a header");
-  if (std::ranges::find(kVouched, lower) != kVouched.end()) return fmt::format("\"{}\" is set by the gateway and cannot be edited", name);
+  if (std::ranges::find(kVouched, lower) != kVouched.end())
+    return fmt::format("\"{}\" is set by the gateway and cannot be edited", name);
   return std::nullopt;
 }
 
 class Editor {
  public:
-  Editor(int filter, std::string_view prefix, bool request, const Complain& complain) : filter_(filter), prefix_(prefix), request_(request), complain_(complain) {}
+  Editor(int filter, std::string_view prefix, bool request, const Complain& complain)
+      : filter_(filter), prefix_(prefix), request_(request), complain_(complain) {}
 
-  void values(const char* list, const std::vector<store::HttpHeader>& from, std::vector<std::unique_ptr<ir::HeaderValueT>>& to) {
+  void values(const char* list, const std::vector<store::HttpHeader>& from,
+              std::vector<std::unique_ptr<ir::HeaderValueT>>& to) {
     for (size_t i = 0; i < from.size(); ++i) {
       if (const auto why = refusal(from[i].name, request_)) {
         complain(fmt::format("{}.{}[{}].name", prefix_, list, i), "InvalidHeader", *why);
       } else if (!is_field_value(from[i].value)) {
-        complain(fmt::format("{}.{}[{}].value", prefix_, list, i), "InvalidHeader", "holds a control character, or white space at an end");
+        complain(fmt::format("{}.{}[{}].value", prefix_, list, i), "InvalidHeader",
+                 "holds a control character, or white space at an end");
       } else {
         auto value = std::make_unique<ir::HeaderValueT>();
         value->name = from[i].name;
@@ -68,13 +75,16 @@ class Editor {
   }
   void names(const std::vector<std::string>& from, std::vector<std::string>& to) {
     for (size_t i = 0; i < from.size(); ++i) {
-      if (const auto why = refusal(from[i], request_)) complain(fmt::format("{}.remove[{}]", prefix_, i), "InvalidHeader", *why);
+      if (const auto why = refusal(from[i], request_))
+        complain(fmt::format("{}.remove[{}]", prefix_, i), "InvalidHeader", *why);
       else to.push_back(from[i]);
     }
   }
 
  private:
-  void complain(std::string field, const char* reason, std::string text) { complain_({filter_, std::move(field), reason, std::move(text)}); }
+  void complain(std::string field, const char* reason, std::string text) {
+    complain_({filter_, std::move(field), reason, std::move(text)});
+  }
   int filter_;
   std::string_view prefix_;
   bool request_;
@@ -83,7 +93,8 @@ class Editor {
 
 // All modifiers of one kind in a rule become one filter, in their order.
 template <class Modifier>
-std::unique_ptr<ir::HeaderEditsT> collect(const Input& input, std::string_view prefix, bool request, const Complain& complain) {
+std::unique_ptr<ir::HeaderEditsT> collect(const Input& input, std::string_view prefix, bool request,
+                                          const Complain& complain) {
   if (input.filters == nullptr) return nullptr;
   std::unique_ptr<ir::HeaderEditsT> edits;
   for (size_t i = 0; i < input.filters->size(); ++i) {
@@ -115,11 +126,13 @@ const std::span<const Row> kHeaderRows = kRequestRows;
 const std::span<const Row> kResponseHeaderRows = kResponseRows;
 
 void apply_request_headers(const Input& input, ir::RouteT& route, const Complain& complain) {
-  push<ir::RequestHeadersT>(collect<store::RequestHeaderModifier>(input, "requestHeaderModifier", true, complain), route);
+  push<ir::RequestHeadersT>(collect<store::RequestHeaderModifier>(input, "requestHeaderModifier", true, complain),
+                            route);
 }
 
 void apply_response_headers(const Input& input, ir::RouteT& route, const Complain& complain) {
-  push<ir::ResponseHeadersT>(collect<store::ResponseHeaderModifier>(input, "responseHeaderModifier", false, complain), route);
+  push<ir::ResponseHeadersT>(collect<store::ResponseHeaderModifier>(input, "responseHeaderModifier", false, complain),
+                             route);
 }
 
 }  // namespace sluice::features

@@ -12,7 +12,8 @@ namespace {
 std::string path_problem(std::string_view path, bool leading) {
   if (leading && !path.starts_with('/')) return "must begin with '/'";
   for (const char c : path) {
-    if (static_cast<unsigned char>(c) <= 0x20 || static_cast<unsigned char>(c) >= 0x7f) return "holds a space, control or non-ASCII character; escape it with '%'";
+    if (static_cast<unsigned char>(c) <= 0x20 || static_cast<unsigned char>(c) >= 0x7f)
+      return "holds a space, control or non-ASCII character; escape it with '%'";
     if (c == '?' || c == '#' || c == '\\') return fmt::format("holds '{}'", c);
   }
   return {};
@@ -21,6 +22,7 @@ std::string path_problem(std::string_view path, bool leading) {
 RE2::Options re2_options() {
   RE2::Options options;
   options.set_log_errors(false);
+  options.set_never_nl(true);
   options.set_max_mem(ir::kRegexMaxMemory);
   return options;
 }
@@ -28,12 +30,13 @@ RE2::Options re2_options() {
 }  // namespace
 
 std::string regex_problem(const std::string& pattern) {
-  if (pattern.size() > ir::kRegexMaxPattern) return fmt::format("has {} bytes, at most {} are allowed", pattern.size(), ir::kRegexMaxPattern);
+  if (pattern.size() > ir::kRegexMaxBytes)
+    return fmt::format("has {} bytes, at most {} are allowed", pattern.size(), ir::kRegexMaxBytes);
   const RE2 regex(pattern, re2_options());
   if (!regex.ok()) return fmt::format("is no RE2 regular expression: {}", regex.error());
   if (regex.ProgramSize() > ir::kRegexMaxProgram || regex.ReverseProgramSize() > ir::kRegexMaxProgram) {
-    return fmt::format("is too large once compiled: {} instructions, at most {} are allowed", std::max(regex.ProgramSize(), regex.ReverseProgramSize()),
-                       ir::kRegexMaxProgram);
+    return fmt::format("is too large once compiled: {} instructions, at most {} are allowed",
+                       std::max(regex.ProgramSize(), regex.ReverseProgramSize()), ir::kRegexMaxProgram);
   }
   return {};
 }
@@ -58,8 +61,10 @@ PathChange check_path_modifier(const store::PathModifier& modifier, ir::PathKind
       return out;
     case store::PathModifierType::replace_prefix_match:
       problem = path_problem(modifier.value, !modifier.value.empty());
-      if (!problem.empty()) report("replacePrefixMatch", "InvalidPath", fmt::format("\"{}\" {}", modifier.value, problem));
-      if (matched != ir::PathKind::Prefix) report("replacePrefixMatch", "InvalidPath", "needs matches of type PathPrefix only");
+      if (!problem.empty())
+        report("replacePrefixMatch", "InvalidPath", fmt::format("\"{}\" {}", modifier.value, problem));
+      if (matched != ir::PathKind::Prefix)
+        report("replacePrefixMatch", "InvalidPath", "needs matches of type PathPrefix only");
       out.kind = ir::RewriteKind::PrefixPath;
       // "/foo/" and "/foo" are the same prefix; the rest of the path brings its own slash.
       out.path = modifier.value;
@@ -74,12 +79,11 @@ PathChange check_path_modifier(const store::PathModifier& modifier, ir::PathKind
       problem = substitution_problem(modifier.pattern, modifier.value);
       if (!problem.empty()) report("replaceRegexMatch.substitution", "InvalidRegex", problem);
       // What the data plane makes of it is normalised and checked again there; here only what can never be a path.
-      if (problem = path_problem({}, false); problem.empty()) {
-        for (const char c : modifier.value) {
-          if (static_cast<unsigned char>(c) <= 0x20 || static_cast<unsigned char>(c) >= 0x7f || c == '?' || c == '#') {
-            report("replaceRegexMatch.substitution", "InvalidPath", "holds a character that cannot be in a path; escape it with '%'");
-            break;
-          }
+      for (const char c : modifier.value) {
+        if (static_cast<unsigned char>(c) <= 0x20 || static_cast<unsigned char>(c) >= 0x7f || c == '?' || c == '#') {
+          report("replaceRegexMatch.substitution", "InvalidPath",
+                 "holds a character that cannot be in a path; escape it with '%'");
+          break;
         }
       }
       out.kind = ir::RewriteKind::RegexPath;

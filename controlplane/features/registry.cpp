@@ -6,7 +6,8 @@ namespace sluice::features {
 namespace {
 
 constexpr std::array<Row, 1> kObjectAnnotations = {{
-    {kSslRedirect, "boolean", "the gateway's sslRedirect (true)", "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass."},
+    {kSslRedirect, "boolean", "the gateway's sslRedirect (true)",
+     "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass."},
 }};
 
 }  // namespace

@@ -8,7 +8,8 @@
 namespace sluice::features {
 namespace {
 
-constexpr std::array<Row, 1> kRows = {{{kTestProbe, "string", "", "Tests only; refused unless the gateway was started for tests."}}};
+constexpr std::array<Row, 1> kRows = {
+    {{kTestProbe, "string", "", "Tests only; refused unless the gateway was started for tests."}}};
 
 }  // namespace
 
@@ -19,7 +20,8 @@ void apply_test_probe(const Input& input, ir::RouteT& route, const Complain& com
   const auto found = input.annotations->find(kTestProbe);
   if (found == input.annotations->end()) return;
   if (!input.allow_test_filters) {
-    complain({-1, fmt::format("metadata.annotations[{}]", kTestProbe), "NotAllowed", "test filters are not allowed here; the annotation has no effect"});
+    complain({-1, fmt::format("metadata.annotations[{}]", kTestProbe), "NotAllowed",
+              "test filters are not allowed here; the annotation has no effect"});
     return;
   }
   ir::TestProbeT config;

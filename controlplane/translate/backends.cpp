@@ -45,11 +45,14 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
   };
   insert_sorted(plan.services, ref.service);
   const auto found = context.services.find(ref.service);
-  if (found == context.services.end()) return refuse(ref.service_field, "BackendNotFound", fmt::format("Service {} does not exist", name()), "service_not_found");
+  if (found == context.services.end())
+    return refuse(ref.service_field, "BackendNotFound", fmt::format("Service {} does not exist", name()),
+                  "service_not_found");
   const store::Service& service = *found->second;
   if (service.type == "ExternalName") {
     if (!context.options.allow_external_name) {
-      return refuse(ref.service_field, "ExternalNameNotAllowed", fmt::format("Service {} is of type ExternalName, which this gateway does not allow", name()),
+      return refuse(ref.service_field, "ExternalNameNotAllowed",
+                    fmt::format("Service {} is of type ExternalName, which this gateway does not allow", name()),
                     "backend_invalid");
     }
     // ExternalName Services often list no ports: a number is then taken as it is.
@@ -61,14 +64,17 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
   }
   const store::ServicePort* port = find_port(service, ref.port);
   if (port == nullptr) {
-    const std::string wanted = ref.port.number != 0 ? fmt::format("port {}", ref.port.number)
+    const std::string wanted = ref.port.number != 0    ? fmt::format("port {}", ref.port.number)
                                : ref.port.name.empty() ? std::string("any TCP port")
                                                        : fmt::format("a port named \"{}\"", ref.port.name);
-    return refuse(ref.port_field, "PortNotFound", fmt::format("Service {} does not have {}", name(), wanted), "port_not_found");
+    return refuse(ref.port_field, "PortNotFound", fmt::format("Service {} does not have {}", name(), wanted),
+                  "port_not_found");
   }
   if (app_protocol(*port) == AppProtocol::http2_cleartext) {
     plan.problem(ref.port_field, "UnsupportedProtocol",
-                 fmt::format("appProtocol \"{}\" of Service {} port {} is spoken as HTTP/1.1", port->app_protocol, name(), port->port), store::Severity::warning);
+                 fmt::format("appProtocol \"{}\" of Service {} port {} is spoken as HTTP/1.1", port->app_protocol,
+                             name(), port->port),
+                 store::Severity::warning);
   }
   ClusterUse use{fmt::format("{}/{}", name(), port->port), ref.service, port->port};
   insert_sorted(plan.clusters, use);
@@ -86,8 +92,8 @@ ir::ClusterT make_cluster(const ClusterUse& use, const store::Service& service) 
   const store::ServicePort* port = find_port(service, use.port);
   if (port != nullptr && app_protocol(*port) == AppProtocol::https) {
     out.tls = std::make_unique<ir::UpstreamTlsT>();
-    // Pods' certificates are self-made or of a private CA that a Service cannot name: encrypted, not verified, until a policy names the CA.
-    // An external name is a public one, and is verified.
+    // Pods' certificates are self-made or of a private CA that a Service cannot name: encrypted, not verified, until a
+    // policy names the CA. An external name is a public one, and is verified.
     const bool external = service.type == "ExternalName";
     out.tls->verify = external;
     out.tls->sni = external ? service.external_name : fmt::format("{}.{}.svc", use.service.name, use.service.ns);

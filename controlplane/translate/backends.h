@@ -1,4 +1,5 @@
-// From "Service and port" to a cluster, or to the reason why not. Shared by the input languages, which decide what the failure answers.
+// From "Service and port" to a cluster, or to the reason why not. Shared by the input languages, which decide what the
+// failure answers.
 #pragma once
 #include <optional>
 #include <string>
@@ -9,16 +10,17 @@ namespace sluice::translate {
 
 struct ServiceRef {
   store::ObjectKey service;
-  store::ServiceBackendPort port;   // both empty: the first port
+  store::ServiceBackendPort port;  // both empty: the first port
   std::string service_field, port_field;
 };
 
 struct Resolved {
   std::optional<ClusterUse> cluster;
-  const char* error = nullptr;      // "service_not_found", "port_not_found", "backend_invalid" when there is no cluster
+  const char* error = nullptr;  // "service_not_found", "port_not_found", "backend_invalid" when there is no cluster
 };
 
-// Adds what it learns to the plan: dependency, cluster, problems (BackendNotFound, PortNotFound, ExternalNameNotAllowed, UnsupportedProtocol).
+// Adds what it learns to the plan: dependency, cluster, problems (BackendNotFound, PortNotFound,
+// ExternalNameNotAllowed, UnsupportedProtocol).
 [[nodiscard]] Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan& plan);
 
 // The Service's port behind a cluster's number; null when it is gone.

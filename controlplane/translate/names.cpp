@@ -13,7 +13,10 @@ int hex(char c) {
 }
 
 // RFC 3986 2.3.
-bool unreserved(unsigned char c) { return (c >= 'A' && c <= 'Z') || (c < 0x80 && alnum(static_cast<char>(c))) || c == '-' || c == '.' || c == '_' || c == '~'; }
+bool unreserved(unsigned char c) {
+  return (c >= 'A' && c <= 'Z') || (c < 0x80 && alnum(static_cast<char>(c))) || c == '-' || c == '.' || c == '_' ||
+         c == '~';
+}
 
 void append_escaped(std::string& out, unsigned char c) {
   static constexpr char kHex[] = "0123456789ABCDEF";
@@ -44,10 +47,12 @@ Status check_host(std::string_view host) {
     const size_t dot = rest.find('.', begin);
     const std::string_view label = rest.substr(begin, dot == std::string_view::npos ? dot : dot - begin);
     if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-') {
-      return fail("must be a DNS name: labels of 1 to 63 lower case letters, digits and '-', or such a name behind \"*.\"");
+      return fail(
+          "must be a DNS name: labels of 1 to 63 lower case letters, digits and '-', or such a name behind \"*.\"");
     }
     for (const char c : label) {
-      if (!alnum(c) && c != '-') return fail("must be a DNS name of lower case letters, digits, '-' and '.', or such a name behind \"*.\"");
+      if (!alnum(c) && c != '-')
+        return fail("must be a DNS name of lower case letters, digits, '-' and '.', or such a name behind \"*.\"");
       letters = letters || !(c >= '0' && c <= '9');
     }
     if (dot == std::string_view::npos) break;

@@ -7,7 +7,8 @@ namespace sluice::translate {
 bool Precedence::operator<(const Precedence& other) const {
   // Bigger first: path_length, has_method, headers, query.
   return std::tie(rank, other.path_length, other.has_method, other.headers, other.query, age, key, kind, rule, match) <
-         std::tie(other.rank, path_length, has_method, headers, query, other.age, other.key, other.kind, other.rule, other.match);
+         std::tie(other.rank, path_length, has_method, headers, query, other.age, other.key, other.kind, other.rule,
+                  other.match);
 }
 
 HostDrafts& Plan::host(const std::string& host, const std::string& field) {

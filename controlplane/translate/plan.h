@@ -1,6 +1,7 @@
-// What one object (Ingress, Route) asks for, made from that object, the Services it names and the classes: the unit of memoisation.
-// Input languages (ingress/, route/) make plans; the translator keeps them and assembles virtual hosts out of their drafts (assemble.h).
-// A plan never looks at other Ingresses or Routes: conflicts and ownership are decided where a host is assembled.
+// What one object (Ingress, Route) asks for, made from that object, the Services it names and the classes: the unit of
+// memoisation. Input languages (ingress/, route/) make plans; the translator keeps them and assembles virtual hosts out
+// of their drafts (assemble.h). A plan never looks at other Ingresses or Routes: conflicts and ownership are decided
+// where a host is assembled.
 #pragma once
 #include <map>
 #include <memory>
@@ -16,8 +17,9 @@
 
 namespace sluice::translate {
 
-// Place of a draft among all of its host, smaller first. Gateway API's order: exact path, (regex), longest prefix, method, number of header
-// matches, number of query matches, oldest object, namespace/name, order in the object. Default backends come after everything.
+// Place of a draft among all of its host, smaller first. Gateway API's order: exact path, (regex), longest prefix,
+// method, number of header matches, number of query matches, oldest object, namespace/name, order in the object.
+// Default backends come after everything.
 struct Precedence {
   enum Rank : uint8_t { exact, regex, prefix, default_backend, controller_default };
   Rank rank = prefix;
@@ -34,14 +36,15 @@ struct Precedence {
 // Objects without a creation time (files) count as the youngest; between those the name decides.
 [[nodiscard]] inline int64_t age_of(const store::Meta& meta) { return meta.creation == 0 ? INT64_MAX : meta.creation; }
 
-// One route of one host before it is known whether it wins. `same` tells equal matches: the second of two with the same is never reached.
+// One route of one host before it is known whether it wins. `same` tells equal matches: the second of two with the same
+// is never reached.
 struct Draft {
   Precedence order;
   ir::RouteT route;
   std::string same;
-  std::string field;         // of the object, for problems
+  std::string field;  // of the object, for problems
   bool https_redirect = false;
-  bool hard_claim = true;    // counts for host ownership; a default backend beside rules does not
+  bool hard_claim = true;  // counts for host ownership; a default backend beside rules does not
 };
 struct HostDrafts {
   std::string host;
@@ -51,12 +54,12 @@ struct HostDrafts {
 struct TlsClaim {
   std::string host;
   store::ObjectKey secret;
-  std::string field;         // of the host; the Secret's is `secret_field`
+  std::string field;  // of the host; the Secret's is `secret_field`
   std::string secret_field;
 };
 // A cluster that a plan's routes name: which Service and port make it.
 struct ClusterUse {
-  std::string name;          // "NS/SERVICE/PORT"
+  std::string name;  // "NS/SERVICE/PORT"
   store::ObjectKey service;
   uint16_t port = 0;
   auto operator<=>(const ClusterUse&) const = default;
@@ -69,15 +72,16 @@ struct Plan {
   bool ours = false;
   bool resolved_refs = true;
   std::vector<store::ParentRef> parents;
-  std::vector<HostDrafts> hosts;              // each host once
+  std::vector<HostDrafts> hosts;  // each host once
   std::vector<TlsClaim> tls;
-  std::vector<ClusterUse> clusters;           // each once, sorted
-  std::vector<store::ObjectKey> services;     // all that were looked up, found or not; sorted
+  std::vector<ClusterUse> clusters;        // each once, sorted
+  std::vector<store::ObjectKey> services;  // all that were looked up, found or not; sorted
   std::vector<store::Problem> problems;
 
   // The entry of `host`, made when missing. References die with the next call.
   HostDrafts& host(const std::string& host, const std::string& field);
-  void problem(std::string field, std::string reason, std::string text, store::Severity severity = store::Severity::error);
+  void problem(std::string field, std::string reason, std::string text,
+               store::Severity severity = store::Severity::error);
 };
 
 // Classes of this controller, resolved once a snapshot.
@@ -86,7 +90,8 @@ struct Classes {
   std::string default_class;  // empty = none
   bool operator==(const Classes&) const = default;
 };
-[[nodiscard]] Classes resolve_classes(const store::ObjectMap<store::IngressClass>& classes, const std::string& controller_name);
+[[nodiscard]] Classes resolve_classes(const store::ObjectMap<store::IngressClass>& classes,
+                                      const std::string& controller_name);
 
 struct PlanContext {
   const config::Options& options;

@@ -23,7 +23,8 @@ ir::DirectResponseT make_error(uint16_t status, const char* reason) {
   return out;
 }
 
-void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status, const char* reason) {
+void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status,
+                        const char* reason) {
   ir::ForwardT forward;
   auto backend = std::make_unique<ir::BackendT>();
   if (cluster) backend->cluster = cluster->name;
@@ -37,7 +38,8 @@ bool https_redirect(const store::Meta& meta, const std::string& class_name, cons
   if (own != meta.annotations.end()) {
     if (own->second == "true") return true;
     if (own->second == "false") return false;
-    plan.problem(fmt::format("metadata.annotations[{}]", features::kSslRedirect), "InvalidAnnotation", "must be \"true\" or \"false\"");
+    plan.problem(fmt::format("metadata.annotations[{}]", features::kSslRedirect), "InvalidAnnotation",
+                 "must be \"true\" or \"false\"");
   }
   const auto found = context.classes.ours.find(class_name);
   if (found != context.classes.ours.end()) {
@@ -48,9 +50,11 @@ bool https_redirect(const store::Meta& meta, const std::string& class_name, cons
 }
 
 void report_unknown_annotations(const store::Meta& meta, Plan& plan) {
-  for (auto at = meta.annotations.lower_bound("sluice.dev/"); at != meta.annotations.end() && at->first.starts_with("sluice.dev/"); ++at) {
+  for (auto at = meta.annotations.lower_bound("sluice.dev/");
+       at != meta.annotations.end() && at->first.starts_with("sluice.dev/"); ++at) {
     if (features::is_known_annotation(at->first)) continue;
-    plan.problem(fmt::format("metadata.annotations[{}]", at->first), "UnknownAnnotation", "no such annotation; it has no effect", store::Severity::warning);
+    plan.problem(fmt::format("metadata.annotations[{}]", at->first), "UnknownAnnotation",
+                 "no such annotation; it has no effect", store::Severity::warning);
   }
 }
 

@@ -14,10 +14,13 @@ namespace sluice::translate {
 [[nodiscard]] ir::DirectResponseT make_error(uint16_t status, const char* reason);
 
 // Forward to one backend: a cluster, or the error that stands for it.
-void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status, const char* reason);
+void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status,
+                        const char* reason);
 
-// Annotation "sluice.dev/ssl-redirect" of the object, else of its class, else the option. A value other than true and false is a problem.
-[[nodiscard]] bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context, Plan& plan);
+// Annotation "sluice.dev/ssl-redirect" of the object, else of its class, else the option. A value other than true and
+// false is a problem.
+[[nodiscard]] bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context,
+                                  Plan& plan);
 // Annotations of our own prefix that nothing reads: most likely misspelt.
 void report_unknown_annotations(const store::Meta& meta, Plan& plan);
 

@@ -1,6 +1,7 @@
-// Snapshot -> what the data plane is to do. Pure: no clock, no I/O, no randomness; the same objects give the same answer on every replica.
-// Never fails whole: what cannot be honoured becomes a Problem and answers its error status, everything else is served.
-// Translator memoises per object, so the cost of one change is the cost of what it touches; translate() from scratch gives equal bytes (tested).
+// Snapshot -> what the data plane is to do. Pure: no clock, no I/O, no randomness; the same objects give the same
+// answer on every replica. Never fails whole: what cannot be honoured becomes a Problem and answers its error status,
+// everything else is served. Translator memoises per object, so the cost of one change is the cost of what it touches;
+// translate() from scratch gives equal bytes (tested).
 #pragma once
 #include <memory>
 #include <vector>
@@ -16,25 +17,36 @@ namespace sluice::translate {
 struct ObjectStatus {
   store::ObjectRef object;
   int64_t generation = 0;
-  bool accepted = false;       // at least one rule is served
-  bool resolved_refs = true;   // every backend, Secret and class it names was found and allowed
+  bool accepted = false;                  // at least one rule is served
+  bool resolved_refs = true;              // every backend, Secret and class it names was found and allowed
   std::vector<store::ParentRef> parents;  // Routes: the accepted parents
+};
+
+// A Service of type ExternalName that a cluster uses, with a DNS name: whoever resolves names delivers the addresses as
+// an EndpointSlice of that Service (label kubernetes.io/service-name); they are checked like any other before they are
+// used.
+struct ExternalName {
+  store::ObjectKey service;
+  std::string host;
+  auto operator<=>(const ExternalName&) const = default;
 };
 
 struct Translation {
   // Virtual hosts in byte order of host; shared with the translator's memo, never changed once here.
   std::vector<std::shared_ptr<const ir::VirtualHostT>> hosts;
-  std::vector<std::shared_ptr<const ir::ClusterT>> clusters;               // by name
-  std::vector<std::shared_ptr<const ir::ClusterEndpointsT>> endpoints;     // by name
-  std::vector<std::shared_ptr<const ir::CertificateT>> certificates;       // by id
-  std::vector<ir::TlsHostT> tls_hosts;                                     // by host
+  std::vector<std::shared_ptr<const ir::ClusterT>> clusters;            // by name
+  std::vector<std::shared_ptr<const ir::ClusterEndpointsT>> endpoints;  // by name
+  std::vector<std::shared_ptr<const ir::CertificateT>> certificates;    // by id
+  std::vector<ir::TlsHostT> tls_hosts;                                  // by host
   std::string default_certificate;
-  std::vector<ir::ListenerT> listeners;                                    // by name
+  std::vector<ir::ListenerT> listeners;  // by name
   ir::SettingsT settings;
-  std::vector<store::Problem> problems;                                    // by object, field
-  std::vector<ObjectStatus> statuses;                                      // by object
-  std::vector<store::ObjectKey> wanted_secrets;      // Secrets and ConfigMaps that accepted objects name: the source fetches these and no others
+  std::vector<store::Problem> problems;  // by object, field
+  std::vector<ObjectStatus> statuses;    // by object
+  std::vector<store::ObjectKey>
+      wanted_secrets;  // Secrets and ConfigMaps that accepted objects name: the source fetches these and no others
   std::vector<store::ObjectKey> wanted_config_maps;
+  std::vector<ExternalName> external_names;
   size_t secrets_pending = 0;  // wanted Secrets that exist but are not loaded yet: the first push waits for them
 };
 
@@ -42,8 +54,9 @@ class Translator {
  public:
   Translator();
   ~Translator();
-  // `options` may change between calls (that drops the memo). Certificates keep their last good form within their validity: the one thing remembered.
-  // Time is an input: `now` in Unix seconds tells expired certificates; 0 = not judged.
+  // `options` may change between calls (that drops the memo). Certificates keep their last good form within their
+  // validity: the one thing remembered. Time is an input: `now` in Unix seconds tells expired certificates; 0 = not
+  // judged.
   [[nodiscard]] Translation translate(const store::Snapshot& snapshot, const config::Options& options, int64_t now = 0);
 
  private:

@@ -1,4 +1,7 @@
-// networking.k8s.io/v1 Ingress -> plan. https://kubernetes.io/docs/concepts/services-networking/ingress/ is the specification.
+// networking.k8s.io/v1 Ingress -> plan. https://kubernetes.io/docs/concepts/services-networking/ingress/ is the
+// specification.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "controlplane/features/feature.h"
@@ -12,7 +15,8 @@ namespace {
 
 constexpr const char* kClassAnnotation = "kubernetes.io/ingress.class";
 
-// The class an Ingress belongs to; nothing if it is none of ours. The field wins over the old annotation, which may also say "sluice".
+// The class an Ingress belongs to; nothing if it is none of ours. The field wins over the old annotation, which may
+// also say "sluice".
 std::optional<std::string> class_of(const store::Ingress& ingress, const Classes& classes) {
   if (ingress.class_name) return classes.ours.contains(*ingress.class_name) ? ingress.class_name : std::nullopt;
   const auto annotation = ingress.meta.annotations.find(kClassAnnotation);
@@ -34,7 +38,8 @@ class IngressPlanner {
     report_unknown_annotations(ingress_.meta, plan_);
     for (size_t i = 0; i < ingress_.rules.size(); ++i) rule(static_cast<uint32_t>(i));
     if (ingress_.default_backend) default_backend();
-    else if (ingress_.rules.empty()) plan_.problem("spec", "NoRules", "has neither rules nor a default backend", store::Severity::warning);
+    else if (ingress_.rules.empty())
+      plan_.problem("spec", "NoRules", "has neither rules nor a default backend", store::Severity::warning);
     for (size_t i = 0; i < ingress_.tls.size(); ++i) tls(i);
   }
 
@@ -59,12 +64,19 @@ class IngressPlanner {
     const bool exact = path.type == store::PathType::exact;
     // ImplementationSpecific may leave the path out; it is Prefix here.
     const bool everything = path.path.empty() && path.type == store::PathType::implementation_specific;
-    const auto normal = everything ? Result<std::string>("") : exact ? normalize_path(path.path) : normalize_prefix(path.path);
-    if (!normal) return plan_.problem(field + ".path", "InvalidPath", fmt::format("\"{}\" {}", path.path, normal.error().message));
-    if (path.type == store::PathType::implementation_specific && path.path.find_first_of("()[]*^$|") != std::string::npos) {
-      plan_.problem(field + ".path", "NotARegex", "ImplementationSpecific is Prefix here; a Route matches by regular expression", store::Severity::warning);
+    const auto normal = everything ? Result<std::string>("")
+                        : exact    ? normalize_path(path.path)
+                                   : normalize_prefix(path.path);
+    if (!normal)
+      return plan_.problem(field + ".path", "InvalidPath", fmt::format("\"{}\" {}", path.path, normal.error().message));
+    if (path.type == store::PathType::implementation_specific &&
+        path.path.find_first_of("()[]*^$|") != std::string::npos) {
+      plan_.problem(field + ".path", "NotARegex",
+                    "ImplementationSpecific is Prefix here; a Route matches by regular expression",
+                    store::Severity::warning);
     }
-    Draft draft = make_draft(exact ? Precedence::exact : Precedence::prefix, *normal, field + ".path", rule_index, path_index);
+    Draft draft =
+        make_draft(exact ? Precedence::exact : Precedence::prefix, *normal, field + ".path", rule_index, path_index);
     draft.route.origin = make_origin("Ingress", ingress_.meta, fmt::format("{}/{}", rule_index, path_index));
     backend(path.backend, field + ".backend", draft.route);
     plan_.host(host, field).drafts.push_back(std::move(draft));
@@ -87,7 +99,9 @@ class IngressPlanner {
     draft.field = std::move(field);
     draft.same = fmt::format("{} {}", static_cast<int>(rank), path);
     features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters}, draft.route,
-                    [this](const features::Complaint& complaint) { plan_.problem(complaint.field, complaint.reason, complaint.text); });
+                    [this](const features::Complaint& complaint) {
+                      plan_.problem(complaint.field, complaint.reason, complaint.text);
+                    });
     return draft;
   }
 
@@ -95,16 +109,19 @@ class IngressPlanner {
     if (!backend.resource_kind.empty()) {
       plan_.resolved_refs = false;
       plan_.problem(field + ".resource", "UnsupportedBackend",
-                    fmt::format("resource backends ({} {}) are not supported; name a service", backend.resource_kind, backend.resource_name));
+                    fmt::format("resource backends ({} {}) are not supported; name a service", backend.resource_kind,
+                                backend.resource_name));
       return set_single_backend(route, std::nullopt, 503, "backend_invalid");
     }
-    const ServiceRef ref{{ingress_.meta.ns, backend.service}, backend.port, field + ".service.name", field + ".service.port"};
+    const ServiceRef ref{
+        {ingress_.meta.ns, backend.service}, backend.port, field + ".service.name", field + ".service.port"};
     const Resolved resolved = resolve_service(ref, context_, plan_);
     set_single_backend(route, resolved.cluster, 503, resolved.error);
   }
 
-  // "If none of the hosts or paths match the HTTP request in the Ingress objects, the traffic is routed to your default backend": of this Ingress'
-  // hosts whatever no path matches, and any host that nobody names. Without rules it is a claim of every host like a rule without host.
+  // "If none of the hosts or paths match the HTTP request in the Ingress objects, the traffic is routed to your default
+  // backend": of this Ingress' hosts whatever no path matches, and any host that nobody names. Without rules it is a
+  // claim of every host like a rule without host.
   void default_backend() {
     const uint32_t last = static_cast<uint32_t>(ingress_.rules.size());
     Draft draft = make_draft(Precedence::default_backend, "", "spec.defaultBackend", last, 0);
@@ -123,14 +140,18 @@ class IngressPlanner {
     const std::string field = fmt::format("spec.tls[{}]", index);
     const store::ObjectKey secret{tls.secret.empty() ? "" : ingress_.meta.ns, tls.secret};
     if (tls.hosts.empty()) {
-      // "Defaults to the wildcard host setting for the loadbalancer controller": here, to the hosts of this Ingress' rules.
+      // "Defaults to the wildcard host setting for the loadbalancer controller": here, to the hosts of this Ingress'
+      // rules.
       bool any = false;
       for (const HostDrafts& host : plan_.hosts) {
         if (host.host == "*") continue;
         any = true;
         plan_.tls.push_back({host.host, secret, field + ".hosts", field + ".secretName"});
       }
-      if (!any) plan_.problem(field + ".hosts", "NoHosts", "names no host, and the rules name none; --default-ssl-certificate serves every host", store::Severity::warning);
+      if (!any)
+        plan_.problem(field + ".hosts", "NoHosts",
+                      "names no host, and the rules name none; --default-ssl-certificate serves every host",
+                      store::Severity::warning);
     }
     for (size_t i = 0; i < tls.hosts.size(); ++i) {
       const std::string host_field = fmt::format("{}.hosts[{}]", field, i);
@@ -139,6 +160,23 @@ class IngressPlanner {
         continue;
       }
       plan_.tls.push_back({tls.hosts[i], secret, host_field, field + ".secretName"});
+      if (tls.hosts[i].starts_with("*."))
+        cover_own_hosts(tls.hosts[i].substr(1), secret, host_field, field + ".secretName");
+    }
+  }
+
+  // A wildcard also covers the hosts of this Ingress by their exact names, so that nobody else's wildcard answers for
+  // them.
+  void cover_own_hosts(const std::string& suffix, const store::ObjectKey& secret, const std::string& field,
+                       const std::string& secret_field) {
+    for (const HostDrafts& host : plan_.hosts) {
+      const size_t dot = host.host.find('.');
+      if (dot == std::string::npos || host.host.starts_with("*") || std::string_view(host.host).substr(dot) != suffix)
+        continue;
+      const auto named = [&](const store::IngressTls& tls) {
+        return std::ranges::find(tls.hosts, host.host) != tls.hosts.end();
+      };
+      if (std::ranges::none_of(ingress_.tls, named)) plan_.tls.push_back({host.host, secret, field, secret_field});
     }
   }
 

@@ -1,0 +1,266 @@
+#include "controlplane/translate/memo.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "controlplane/translate/backends.h"
+#include "controlplane/translate/routes.h"
+
+namespace sluice::translate {
+namespace {
+
+bool same_target(const std::optional<config::ServiceTarget>& a, const std::optional<config::ServiceTarget>& b) {
+  return a.has_value() == b.has_value() && (!a || (a->service == b->service && a->port == b->port));
+}
+
+// Settings and listeners are copied anew each time; only what plans and hosts read counts.
+bool same_meaning(const config::Options& a, const config::Options& b) {
+  const auto words = [](const config::Options& o) {
+    return std::tie(o.controller_name, o.host_ownership, o.watch_namespaces, o.ssl_redirect, o.allow_external_name,
+                    o.allow_loopback_endpoints, o.allow_test_filters, o.https_port);
+  };
+  return words(a) == words(b) && same_target(a.default_backend, b.default_backend);
+}
+
+// Walks both sorted maps; calls change(key, old or null, new or null) where the pointers differ and brings `mine` up to
+// date.
+template <class T, class Change>
+void diff_map(store::ObjectMap<T>& mine, const store::ObjectMap<T>& now, const Change& change) {
+  auto old = mine.begin();
+  auto next = now.begin();
+  while (old != mine.end() || next != now.end()) {
+    if (next == now.end() || (old != mine.end() && old->first < next->first)) {
+      change(old->first, old->second.get(), static_cast<const T*>(nullptr));
+      old = mine.erase(old);
+    } else if (old == mine.end() || next->first < old->first) {
+      change(next->first, static_cast<const T*>(nullptr), next->second.get());
+      mine.emplace_hint(old, next->first, next->second);
+      ++next;
+    } else {
+      if (old->second != next->second) {
+        change(old->first, old->second.get(), next->second.get());
+        old->second = next->second;
+      }
+      ++old, ++next;
+    }
+  }
+}
+
+template <class Map, class Key, class Value>
+void erase_value(Map& map, const Key& key, const Value& value) {
+  const auto found = map.find(key);
+  if (found == map.end()) return;
+  found->second.erase(value);
+  if (found->second.empty()) map.erase(found);
+}
+
+}  // namespace
+
+void Translator::Memo::reset() {
+  auto kept = std::move(certificates);
+  *this = Memo();
+  certificates = std::move(kept);
+}
+
+void Translator::Memo::update(const store::Snapshot& snapshot, const config::Options& new_options) {
+  if (valid && !same_meaning(options, new_options)) reset();
+  options = new_options;
+  Dirty dirty;
+  dirty.everything = !valid;
+  valid = true;
+  Classes new_classes = resolve_classes(snapshot.ingress_classes, options.controller_name);
+  if (new_classes != classes) {
+    classes = std::move(new_classes);
+    for (const auto& [key, object] : snapshot.ingresses) dirty.objects.insert({store::Kind::ingress, key});
+    for (const auto& [key, object] : snapshot.routes) dirty.objects.insert({store::Kind::route, key});
+  }
+  diff(snapshot, dirty);
+  replan(snapshot, dirty);
+  update_fallback(snapshot, dirty);
+  update_tls(dirty);
+  update_hosts(dirty);
+  update_clusters(dirty);
+}
+
+void Translator::Memo::diff(const store::Snapshot& snapshot, Dirty& dirty) {
+  diff_map(ingresses, snapshot.ingresses, [&](const store::ObjectKey& key, auto*, auto*) {
+    dirty.objects.insert({store::Kind::ingress, key});
+  });
+  diff_map(routes, snapshot.routes, [&](const store::ObjectKey& key, auto*, auto*) {
+    dirty.objects.insert({store::Kind::route, key});
+  });
+  diff_map(services, snapshot.services, [&](const store::ObjectKey& key, auto*, auto*) {
+    dirty.services.insert(key);
+    const auto users = service_users.find(key);
+    if (users != service_users.end()) dirty.objects.insert(users->second.begin(), users->second.end());
+  });
+  diff_map(slices, snapshot.endpoint_slices,
+           [&](const store::ObjectKey& key, const store::EndpointSlice* old, const store::EndpointSlice* now) {
+             if (old != nullptr) {
+               const store::ObjectKey service{key.ns, old->service};
+               erase_value(service_slices, service, key);
+               dirty.slice_services.insert(service);
+             }
+             if (now != nullptr) {
+               const store::ObjectKey service{key.ns, now->service};
+               service_slices[service].insert(key);
+               dirty.slice_services.insert(service);
+             }
+           });
+}
+
+void Translator::Memo::replan(const store::Snapshot& snapshot, Dirty& dirty) {
+  const PlanContext context{options, classes, snapshot.services};
+  const auto watched = [&](const std::string& ns) {
+    return options.watch_namespaces.empty() ||
+           std::ranges::find(options.watch_namespaces, ns) != options.watch_namespaces.end();
+  };
+  for (const store::ObjectRef& ref : dirty.objects) {
+    remove(ref, dirty);
+    if (!watched(ref.key.ns)) continue;
+    auto entry = std::make_unique<ObjectEntry>();
+    if (ref.kind == store::Kind::ingress) {
+      const auto found = snapshot.ingresses.find(ref.key);
+      if (found == snapshot.ingresses.end()) continue;
+      entry->plan = plan_ingress(*found->second, context);
+    } else {
+      const auto found = snapshot.routes.find(ref.key);
+      if (found == snapshot.routes.end()) continue;
+      entry->plan = plan_route(*found->second, context);
+    }
+    if (entry->plan.ours) add(std::move(entry), dirty);
+  }
+}
+
+void Translator::Memo::add(std::unique_ptr<ObjectEntry> entry, Dirty& dirty) {
+  const Plan& plan = entry->plan;
+  for (size_t i = 0; i < plan.hosts.size(); ++i) {
+    hosts[plan.hosts[i].host].members[plan.ref] = i;
+    dirty.hosts.insert(plan.hosts[i].host);
+  }
+  for (size_t i = 0; i < plan.tls.size(); ++i) {
+    tls[plan.tls[i].host].claims.insert({plan.ref, i});
+    dirty.tls_hosts.insert(plan.tls[i].host);
+  }
+  for (const auto& service : plan.services) service_users[service].insert(plan.ref);
+  use_clusters(plan, true, dirty);
+  objects[plan.ref] = std::move(entry);
+}
+
+void Translator::Memo::remove(const store::ObjectRef& ref, Dirty& dirty) {
+  const auto found = objects.find(ref);
+  if (found == objects.end()) return;
+  const Plan& plan = found->second->plan;
+  for (const auto& host : plan.hosts) {
+    HostEntry& entry = hosts[host.host];
+    entry.members.erase(ref);
+    std::erase(entry.result.served, ref);
+    dirty.hosts.insert(host.host);
+  }
+  for (size_t i = 0; i < plan.tls.size(); ++i) {
+    tls[plan.tls[i].host].claims.erase({ref, i});
+    dirty.tls_hosts.insert(plan.tls[i].host);
+  }
+  for (const auto& service : plan.services) erase_value(service_users, service, ref);
+  use_clusters(plan, false, dirty);
+  objects.erase(found);
+}
+
+void Translator::Memo::use_clusters(const Plan& plan, bool add, Dirty& dirty) {
+  for (const ClusterUse& use : plan.clusters) {
+    dirty.clusters.insert(use.name);
+    ClusterEntry& entry = clusters[use.name];
+    if (add) {
+      entry.use = use;
+      ++entry.users;
+      service_clusters[use.service].insert(use.name);
+    } else {
+      --entry.users;
+    }
+  }
+}
+
+void Translator::Memo::update_fallback(const store::Snapshot& snapshot, Dirty& dirty) {
+  if (!options.default_backend) return;
+  if (!dirty.everything && !dirty.services.contains(options.default_backend->service)) return;
+  const PlanContext context{options, classes, snapshot.services};
+  use_clusters(fallback_plan, false, dirty);
+  fallback_plan = Plan();
+  fallback_plan.ref = {store::Kind::service, options.default_backend->service};
+  ServiceRef ref{options.default_backend->service,
+                 {"", options.default_backend->port},
+                 "--default-backend-service",
+                 "--default-backend-service"};
+  const Resolved resolved = resolve_service(ref, context, fallback_plan);
+  fallback = std::make_unique<ir::RouteT>();
+  fallback->origin = std::make_unique<ir::OriginT>();
+  fallback->origin->kind = "Settings";
+  fallback->origin->rule = "default-backend";
+  fallback->metric = "default-backend";
+  fallback->path_kind = ir::PathKind::Prefix;
+  set_single_backend(*fallback, resolved.cluster, 503, resolved.error);
+  use_clusters(fallback_plan, true, dirty);
+  hosts["*"];
+  for (const auto& [host, entry] : hosts) dirty.hosts.insert(host);
+}
+
+void Translator::Memo::update_hosts(const Dirty& dirty) {
+  for (const std::string& host : dirty.hosts) {
+    const auto found = hosts.find(host);
+    if (found == hosts.end()) continue;
+    HostEntry& entry = found->second;
+    for (const auto& ref : entry.result.served) {
+      if (const auto object = objects.find(ref); object != objects.end()) --object->second->served_hosts;
+    }
+    if (entry.members.empty() && !(host == "*" && fallback)) {
+      hosts.erase(found);
+      continue;
+    }
+    std::vector<HostMember> members;
+    for (const auto& [ref, index] : entry.members) {
+      const Plan& plan = objects.at(ref)->plan;
+      members.push_back({&plan, &plan.hosts[index]});
+    }
+    entry.result = assemble_host(host, std::move(members), has_tls(host), fallback.get(), options);
+    for (const auto& ref : entry.result.served) ++objects.at(ref)->served_hosts;
+  }
+}
+
+void Translator::Memo::update_clusters(const Dirty& dirty) {
+  std::set<std::string> names = dirty.clusters;
+  const auto all_of = [&](const std::set<store::ObjectKey>& services) {
+    for (const auto& service : services) {
+      const auto found = service_clusters.find(service);
+      if (found != service_clusters.end()) names.insert(found->second.begin(), found->second.end());
+    }
+  };
+  all_of(dirty.services);
+  all_of(dirty.slice_services);
+  for (const std::string& name : names) {
+    const auto found = clusters.find(name);
+    if (found == clusters.end()) continue;
+    ClusterEntry& entry = found->second;
+    if (entry.users == 0) {
+      erase_value(service_clusters, entry.use.service, name);
+      clusters.erase(found);
+      continue;
+    }
+    const auto service = services.find(entry.use.service);
+    const store::Service* object = service == services.end() ? nullptr : service->second.get();
+    if (object != nullptr && (!entry.cluster || dirty.services.contains(entry.use.service))) {
+      auto cluster = std::make_shared<const ir::ClusterT>(make_cluster(entry.use, *object));
+      // An equal value keeps its address: whoever memoises by address sees no change.
+      if (!entry.cluster || *entry.cluster != *cluster) entry.cluster = std::move(cluster);
+    }
+    Slices of_service;
+    if (const auto keys = service_slices.find(entry.use.service); keys != service_slices.end()) {
+      for (const auto& key : keys->second) of_service.push_back(slices.at(key));
+    }
+    entry.problems.clear();
+    auto endpoints = std::make_shared<const ir::ClusterEndpointsT>(
+        make_endpoints(entry.use, object, of_service, options, entry.problems));
+    if (!entry.endpoints || *entry.endpoints != *endpoints) entry.endpoints = std::move(endpoints);
+  }
+}
+
+}  // namespace sluice::translate

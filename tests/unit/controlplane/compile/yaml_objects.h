@@ -1,0 +1,27 @@
+// Test objects written as YAML: each document becomes JSON and goes through the same decode as everything else.
+#pragma once
+#include <string>
+#include <vector>
+
+#include <yaml-cpp/yaml.h>
+
+#include "controlplane/config/options.h"
+#include "controlplane/store/problem.h"
+#include "controlplane/store/snapshot.h"
+
+namespace sluice::test {
+
+// What a golden input holds. Documents of kind Options are the operator's choice:
+// {kind: Options, hostOwnership, defaultBackend, defaultCertificate, allowExternalName, allowLoopback, sslRedirect,
+// allowTestFilters, watchNamespaces, now}.
+struct Objects {
+  store::Snapshot snapshot;
+  config::Options options;
+  int64_t now = 0;
+  std::vector<store::Problem> undecodable;
+};
+// `dir`: where "@file" values of a Secret's stringData are read from. Throws std::runtime_error on a broken test file.
+[[nodiscard]] Objects read_objects(const std::string& yaml, const std::string& dir);
+void put(store::Snapshot& snapshot, store::Object object);
+
+}  // namespace sluice::test
