@@ -1,0 +1,124 @@
+#include "controlplane/store/store.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+namespace sluice::store {
+namespace {
+
+template <class T>
+auto& map_of(Snapshot& snapshot) {
+  if constexpr (std::is_same_v<T, Ingress>) return snapshot.ingresses;
+  else if constexpr (std::is_same_v<T, IngressClass>) return snapshot.ingress_classes;
+  else if constexpr (std::is_same_v<T, Service>) return snapshot.services;
+  else if constexpr (std::is_same_v<T, EndpointSlice>) return snapshot.endpoint_slices;
+  else if constexpr (std::is_same_v<T, Secret>) return snapshot.secrets;
+  else if constexpr (std::is_same_v<T, ConfigMap>) return snapshot.config_maps;
+  else if constexpr (std::is_same_v<T, Namespace>) return snapshot.namespaces;
+  else return snapshot.routes;
+}
+
+// Calls f(map) with the snapshot's map of that kind.
+template <class F>
+auto with_map(Snapshot& snapshot, Kind kind, F&& f) {
+  switch (kind) {
+    case Kind::ingress: return f(snapshot.ingresses);
+    case Kind::ingress_class: return f(snapshot.ingress_classes);
+    case Kind::service: return f(snapshot.services);
+    case Kind::endpoint_slice: return f(snapshot.endpoint_slices);
+    case Kind::secret: return f(snapshot.secrets);
+    case Kind::config_map: return f(snapshot.config_maps);
+    case Kind::namespace_: return f(snapshot.namespaces);
+    case Kind::route: break;
+  }
+  return f(snapshot.routes);
+}
+
+// A resourceVersion moves with every write, also of fields that are not ours (status, managedFields): it must not make a new table.
+template <class T>
+bool same_but_version(const T& a, const T& b) {
+  if (a.meta.generation != b.meta.generation || a.meta.uid != b.meta.uid) return false;
+  T copy = b;
+  copy.meta.resource_version = a.meta.resource_version;
+  return a == copy;
+}
+
+}  // namespace
+
+bool Store::upsert(Object object) {
+  const ObjectRef ref = ref_of(object);
+  const bool had_problems = problems_.erase(ref) > 0;
+  const bool changed = std::visit(
+      [&]<class T>(T&& typed) {
+        using Type = std::decay_t<T>;
+        auto& slot = map_of<Type>(snapshot_)[typed.meta.key()];
+        const bool same = slot != nullptr && same_but_version(*slot, typed);
+        // The newest version is kept even if nothing else differs: writers of status need it.
+        slot = std::make_shared<const Type>(std::forward<T>(typed));
+        return !same;
+      },
+      std::move(object));
+  return changed || had_problems;
+}
+
+bool Store::erase(const ObjectRef& ref) {
+  const bool had_problems = problems_.erase(ref) > 0;
+  const bool erased = with_map(snapshot_, ref.kind, [&](auto& map) { return map.erase(ref.key) > 0; });
+  return erased || had_problems;
+}
+
+bool Store::replace(Replace replace) {
+  std::vector<ObjectKey> kept;
+  kept.reserve(replace.objects.size());
+  for (const Object& object : replace.objects) kept.push_back(meta_of(object).key());
+  std::ranges::sort(kept);
+  const auto in_scope = [&](const ObjectKey& key) { return replace.ns.empty() || key.ns == replace.ns; };
+  const auto is_gone = [&](const ObjectKey& key) { return in_scope(key) && !std::ranges::binary_search(kept, key); };
+  bool changed = with_map(snapshot_, replace.kind, [&](auto& map) { return std::erase_if(map, [&](const auto& entry) { return is_gone(entry.first); }) > 0; });
+  changed |= std::erase_if(problems_, [&](const auto& entry) { return entry.first.kind == replace.kind && is_gone(entry.first.key); }) > 0;
+  for (Object& object : replace.objects) {
+    if (kind_of(object) == replace.kind) changed |= upsert(std::move(object));
+  }
+  return changed;
+}
+
+bool Store::apply(Change change) {
+  const bool changed = std::visit(
+      [&]<class T>(T&& typed) {
+        using Type = std::decay_t<T>;
+        if constexpr (std::is_same_v<Type, Upsert>) {
+          return upsert(std::move(typed.object));
+        } else if constexpr (std::is_same_v<Type, Delete>) {
+          return erase(typed.ref);
+        } else if constexpr (std::is_same_v<Type, Replace>) {
+          return replace(std::move(typed));
+        } else {
+          auto& slot = problems_[typed.ref];
+          const bool gone = with_map(snapshot_, typed.ref.kind, [&](auto& map) { return map.erase(typed.ref.key) > 0; });
+          const bool different = slot != typed.problems;
+          slot = std::move(typed.problems);
+          return gone || different;
+        }
+      },
+      std::move(change));
+  if (changed) ++snapshot_.version;
+  return changed;
+}
+
+std::vector<Problem> Store::problems() const {
+  std::vector<Problem> all;
+  for (const auto& [ref, problems] : problems_) all.insert(all.end(), problems.begin(), problems.end());
+  return all;
+}
+
+size_t Store::size(Kind kind) const {
+  return with_map(const_cast<Snapshot&>(snapshot_), kind, [](const auto& map) { return map.size(); });
+}
+
+void Coalescer::changed(uint64_t now_ms) {
+  if (!first_) first_ = now_ms;
+  due_ = std::min(now_ms + kQuietMs, *first_ + kMaxMs);
+}
+
+}  // namespace sluice::store

@@ -1,0 +1,44 @@
+// Applies what sources tell (change.h) to the snapshot, and says when a new table is due. Single-threaded, no I/O; the clock is passed in.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "controlplane/store/change.h"
+#include "controlplane/store/snapshot.h"
+
+namespace sluice::store {
+
+class Store {
+ public:
+  // True if the snapshot or the problems are different afterwards. An equal object, whatever its resourceVersion, is no change.
+  bool apply(Change change);
+  [[nodiscard]] const Snapshot& snapshot() const { return snapshot_; }
+  // Of objects that could not be decoded, by object. Such an object is not in the snapshot.
+  [[nodiscard]] std::vector<Problem> problems() const;
+  [[nodiscard]] size_t size(Kind kind) const;
+
+ private:
+  bool upsert(Object object);
+  bool erase(const ObjectRef& ref);
+  bool replace(Replace replace);
+  Snapshot snapshot_;
+  std::map<ObjectRef, std::vector<Problem>> problems_;
+};
+
+// When to translate: a burst of changes becomes one table, a single change waits only a moment. The first change arms a deadline 2 ms away; each further one
+// moves it to 2 ms from then, never beyond 10 ms after the first.
+class Coalescer {
+ public:
+  static constexpr uint64_t kQuietMs = 2;
+  static constexpr uint64_t kMaxMs = 10;
+  void changed(uint64_t now_ms);
+  [[nodiscard]] std::optional<uint64_t> due_ms() const { return due_; }
+  void done() { first_.reset(), due_.reset(); }
+
+ private:
+  std::optional<uint64_t> first_, due_;
+};
+
+}  // namespace sluice::store

@@ -1,0 +1,87 @@
+#include "controlplane/store/store.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::store {
+namespace {
+
+Service service(std::string ns, std::string name, uint16_t port = 80) {
+  Service s;
+  s.meta.ns = std::move(ns);
+  s.meta.name = std::move(name);
+  s.ports.push_back({.name = "http", .port = port, .protocol = "TCP", .target_port = {}, .app_protocol = {}});
+  return s;
+}
+ObjectRef ref(std::string ns, std::string name) { return {Kind::service, {std::move(ns), std::move(name)}}; }
+Problem problem(const ObjectRef& object) { return {.object = object, .field = "spec", .reason = "Bad", .text = "bad"}; }
+
+TEST(Store, CountsOnlyRealChanges) {
+  Store store;
+  EXPECT_TRUE(store.apply(Upsert{service("a", "x")}));
+  const uint64_t version = store.snapshot().version;
+  Service newer = service("a", "x");
+  newer.meta.resource_version = "7";
+  EXPECT_FALSE(store.apply(Upsert{newer}));
+  EXPECT_EQ(store.snapshot().version, version);
+  EXPECT_EQ(store.snapshot().services.at({"a", "x"})->meta.resource_version, "7");
+  EXPECT_TRUE(store.apply(Upsert{service("a", "x", 81)}));
+  EXPECT_FALSE(store.apply(Delete{ref("a", "y")}));
+  EXPECT_TRUE(store.apply(Delete{ref("a", "x")}));
+  EXPECT_EQ(store.size(Kind::service), 0u);
+}
+
+TEST(Store, ReplaceDeletesWhatIsNotListed) {
+  Store store;
+  store.apply(Upsert{service("a", "x")});
+  store.apply(Upsert{service("a", "y")});
+  store.apply(Upsert{service("b", "z")});
+  EXPECT_TRUE(store.apply(Replace{Kind::service, {service("a", "y")}, "a"}));
+  EXPECT_EQ(store.size(Kind::service), 2u) << "the other namespace is another list";
+  EXPECT_TRUE(store.apply(Replace{Kind::service, {service("b", "z")}}));
+  EXPECT_EQ(store.size(Kind::service), 1u);
+  EXPECT_FALSE(store.apply(Replace{Kind::service, {service("b", "z")}}));
+}
+
+TEST(Store, ReplaceOfOneKindLeavesTheOthers) {
+  Store store;
+  store.apply(Upsert{service("a", "x")});
+  EXPECT_FALSE(store.apply(Replace{Kind::ingress, {}}));
+  EXPECT_EQ(store.size(Kind::service), 1u);
+}
+
+TEST(Store, AnUndecodableObjectLeavesTheSnapshotAndKeepsItsProblem) {
+  Store store;
+  store.apply(Upsert{service("a", "x")});
+  EXPECT_TRUE(store.apply(Undecodable{ref("a", "x"), {problem(ref("a", "x"))}}));
+  EXPECT_EQ(store.size(Kind::service), 0u);
+  ASSERT_EQ(store.problems().size(), 1u);
+  EXPECT_FALSE(store.apply(Undecodable{ref("a", "x"), {problem(ref("a", "x"))}}));
+  EXPECT_TRUE(store.apply(Upsert{service("a", "x")}));
+  EXPECT_TRUE(store.problems().empty());
+  store.apply(Undecodable{ref("a", "x"), {problem(ref("a", "x"))}});
+  EXPECT_TRUE(store.apply(Replace{Kind::service, {}}));
+  EXPECT_TRUE(store.problems().empty()) << "gone with the object";
+}
+
+TEST(Coalescer, ASingleChangeWaitsTwoMilliseconds) {
+  Coalescer coalescer;
+  EXPECT_FALSE(coalescer.due_ms());
+  coalescer.changed(100);
+  EXPECT_EQ(coalescer.due_ms(), 102u);
+}
+
+TEST(Coalescer, ABurstIsOneTableAfterAtMostTen) {
+  Coalescer coalescer;
+  for (uint64_t t = 100; t < 120; ++t) {
+    coalescer.changed(t);
+    EXPECT_LE(*coalescer.due_ms(), 110u);
+  }
+  EXPECT_EQ(coalescer.due_ms(), 110u);
+  coalescer.done();
+  EXPECT_FALSE(coalescer.due_ms());
+  coalescer.changed(200);
+  EXPECT_EQ(coalescer.due_ms(), 202u);
+}
+
+}  // namespace
+}  // namespace sluice::store
