@@ -15,8 +15,9 @@
 
 namespace sluice::upstream {
 
-class Cluster;   // cluster.h
+class Cluster;    // cluster.h
 class Endpoint;
+class Connector;  // connector.h
 
 // Kept by the stream for its whole life: what was tried, for retries and the log.
 struct Attempts {
@@ -34,21 +35,32 @@ struct AttemptOptions {
 
 class Upstreams {
  public:
-  // `idle_cap`: idle connections this worker may keep over all clusters.
   Upstreams(net::Reactor& reactor, shared::CounterPage& counters, ChunkPool& chunks);
+  // Tests: other ways to make a transport.
+  Upstreams(net::Reactor& reactor, shared::CounterPage& counters, std::unique_ptr<Connector> connector);
+  // Streams have ended: no exchange is active.
   ~Upstreams();
 
   // New state. Both views stay valid until the next call. Endpoints that are gone lose their idle connections; streams in flight go on.
+  // Costs the same for 10 clusters and 10,000: those not in use are looked at a few at a time afterwards.
   void apply(const ir::RouteTable& table, const ir::EndpointSet& endpoints);
+  // How many workers share settings.limits.upstream_idle. Default: settings.workers, or 1 if that is 0.
+  void set_workers(uint32_t workers);
+  // Counts apply calls: a cluster() result from another epoch has to be asked for again.
+  [[nodiscard]] uint64_t epoch() const;
 
   // Found or made; kept alive while any stream or vhost refers to it. Null if the table has no such cluster.
   [[nodiscard]] std::shared_ptr<Cluster> cluster(std::string_view name);
 
   // Starts an attempt on an endpoint that was not tried yet (if all were: any). The sink is owned by Upstreams; events go to `events` until the
-  // exchange ends. Errors: no_endpoints / service_not_found, overloaded. Connect failures come later as on_exchange_error.
+  // exchange ends, and one on_response_flush after the event that ended it: `events` and `arena` live until then, or until cancel(). `attempts` lives as
+  // long. Endpoints that refuse at once are noted in `attempts` and another is taken.
+  // Errors: no_endpoints / service_not_found, overloaded, backend_invalid; connect_failed if every endpoint refused at once. Other connect failures come
+  // later as on_exchange_error. Never calls `events`.
   [[nodiscard]] std::expected<http::RequestSink*, http::Error> start(Cluster& cluster, http::ResponseEvents& events, Arena& arena, Attempts& attempts,
                                                                     const AttemptOptions& options);
   [[nodiscard]] size_t idle_connections() const;
+  [[nodiscard]] size_t active_exchanges() const;
 
  private:
   struct Impl;
