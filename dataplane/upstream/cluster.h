@@ -59,6 +59,7 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   void released(Endpoint& endpoint);
 
   uint64_t epoch = 0;          // Upstreams': of the last look at the table
+  uint32_t index = 0;          // Upstreams'
   uint32_t next = 0;           // round robin
   std::shared_ptr<void> tls_context;   // the connector's, made at first connect
 

@@ -120,8 +120,8 @@ bool Connection::on_head(bool end) {
   http::ResponseEvents& events = *now_.events;
   http::ResponseHead& head = *now_.head;
   if (head.status == 101) {
-    // RFC 9110 15.2.2: only towards an Upgrade. Else the next bytes would be taken for what they are not.
-    if (!now_.wants_upgrade) {
+    // RFC 9110 15.2.2: only towards an Upgrade, and it says to what. Else the next bytes would be taken for what they are not.
+    if (!now_.wants_upgrade || head.upgrade.empty()) {
       fail(Reason::bad_response, Retry::no, 101);
       return false;
     }

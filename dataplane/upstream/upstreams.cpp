@@ -14,11 +14,6 @@ namespace {
 
 constexpr size_t kSweep = 256;
 
-struct NameHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
-};
-
 template <class T>
 const T* find(const flatbuffers::Vector<flatbuffers::Offset<T>>* sorted, std::string_view name) {
   if (sorted == nullptr) return nullptr;
@@ -51,10 +46,11 @@ struct Upstreams::Impl final : net::TimerNode {
   uint64_t epoch = 0;
   uint32_t workers = 0;
   uint32_t connect_ms = 2000;
-  std::unordered_map<std::string, std::shared_ptr<Cluster>, NameHash, std::equal_to<>> clusters;
-  std::vector<std::weak_ptr<Cluster>> to_sweep;   // those not looked at since the last apply
+  std::vector<std::shared_ptr<Cluster>> clusters;   // at Cluster::index
+  std::unordered_map<std::string_view, Cluster*> by_name;   // keys point into the clusters
+  size_t sweep_left = 0, sweep_at = 0;
   std::unordered_set<const shared::ClusterSlot*> slots;
-  std::deque<Connection> connections;             // slab: objects are used again, never moved
+  std::deque<Connection> connections;   // slab: objects are used again, never moved
   std::vector<Endpoint*> closing;
 
   void configure() {
@@ -74,28 +70,38 @@ struct Upstreams::Impl final : net::TimerNode {
     for (Endpoint* endpoint : std::exchange(closing, {})) context.idle.close_all(*endpoint);
   }
 
-  // Brings a cluster up to the current state; one that is gone or another now leaves the map. Streams that hold it go on with what it last had.
-  void refresh(const std::shared_ptr<Cluster>& cluster) {
-    if (cluster->epoch == epoch) return;
-    cluster->epoch = epoch;
-    if (cluster->retired()) return;
-    const ir::Cluster* const now = find(table->clusters(), cluster->name());
-    if (now == nullptr || now->hash() != cluster->hash()) {
-      cluster->retire(closing);
-      clusters.erase(cluster->name());
-    } else {
-      cluster->update(find(endpoints->clusters(), cluster->name()), closing);
+  // Brings a cluster up to the current state; one that is gone or another now leaves. Streams that hold it go on with what it last had.
+  void refresh(Cluster& cluster) {
+    if (cluster.epoch == epoch) return;
+    cluster.epoch = epoch;
+    if (cluster.retired()) return;
+    const ir::Cluster* const now = find(table->clusters(), cluster.name());
+    if (now != nullptr && now->hash() == cluster.hash()) {
+      cluster.update(find(endpoints->clusters(), cluster.name()), closing);
+      return close_idle();
     }
+    cluster.retire(closing);
     close_idle();
+    by_name.erase(cluster.name());
+    const uint32_t at = cluster.index;
+    std::swap(clusters[at], clusters.back());
+    clusters[at]->index = at;
+    clusters.pop_back();  // may destroy it
   }
 
+  // Looks at some of the clusters held from earlier states; the rest a tick later.
   void sweep() {
-    for (size_t i = 0; i < kSweep && !to_sweep.empty(); ++i) {
-      if (const std::shared_ptr<Cluster> cluster = to_sweep.back().lock(); cluster != nullptr) refresh(cluster);
-      to_sweep.pop_back();
+    for (size_t i = 0; i < kSweep && sweep_left > 0; ++i, --sweep_left) {
+      if (sweep_at >= clusters.size()) {
+        sweep_left = 0;
+        break;
+      }
+      Cluster* const cluster = clusters[sweep_at].get();
+      refresh(*cluster);
+      // One that left was replaced by the last of the list: look at that one next.
+      if (sweep_at < clusters.size() && clusters[sweep_at].get() == cluster) ++sweep_at;
     }
-    if (!to_sweep.empty()) context.reactor.timers().arm(*this, context.reactor.now_ms() + 1);
-    else if (to_sweep.capacity() > 4 * kSweep) to_sweep.shrink_to_fit();
+    if (sweep_left > 0) context.reactor.timers().arm(*this, context.reactor.now_ms() + 1);
   }
   void on_timer() override { sweep(); }
 
@@ -139,8 +145,8 @@ void Upstreams::apply(const ir::RouteTable& table, const ir::EndpointSet& endpoi
   self.endpoints = &endpoints;
   ++self.epoch;
   self.configure();
-  self.to_sweep.clear();
-  for (const auto& [name, cluster] : self.clusters) self.to_sweep.push_back(cluster);
+  self.sweep_left = self.clusters.size();
+  self.sweep_at = 0;
   self.sweep();
 }
 
@@ -155,9 +161,9 @@ size_t Upstreams::active_exchanges() const { return impl_->context.active; }
 
 std::shared_ptr<Cluster> Upstreams::cluster(std::string_view name) {
   Impl& self = *impl_;
-  if (const auto found = self.clusters.find(name); found != self.clusters.end()) {
-    const std::shared_ptr<Cluster> held = found->second;
-    self.refresh(held);
+  if (const auto found = self.by_name.find(name); found != self.by_name.end()) {
+    std::shared_ptr<Cluster> held = found->second->shared_from_this();
+    self.refresh(*held);
     if (!held->retired()) return held;
   }
   if (self.table == nullptr) return nullptr;
@@ -172,7 +178,9 @@ std::shared_ptr<Cluster> Upstreams::cluster(std::string_view name) {
   auto made = std::make_shared<Cluster>(*from, slot);
   made->epoch = self.epoch;
   made->update(find(self.endpoints->clusters(), name), self.closing);
-  self.clusters.emplace(std::string(name), made);
+  made->index = static_cast<uint32_t>(self.clusters.size());
+  self.by_name.emplace(made->name(), made.get());
+  self.clusters.push_back(made);
   return made;
 }
 
@@ -182,7 +190,7 @@ std::expected<http::RequestSink*, http::Error> Upstreams::start(Cluster& cluster
   const auto refuse = [](http::Reason reason, http::Retry retry = http::Retry::no, int detail = 0) {
     return std::unexpected(http::Error{reason, http::Side::upstream, retry, static_cast<int16_t>(detail)});
   };
-  if (cluster.epoch != self.epoch) self.refresh(cluster.shared_from_this());
+  if (cluster.epoch != self.epoch) self.refresh(cluster);
   if (cluster.protocol() != ir::UpstreamProtocol::Http1) return refuse(http::Reason::backend_invalid);
   for (size_t tries = 0; tries < Attempts::kMax; ++tries) {
     Endpoint* const endpoint = choose(cluster, attempts, self.random);
