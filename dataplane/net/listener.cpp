@@ -44,8 +44,8 @@ void Listener::set_interest() {
   if (ok()) reactor_.modify(fd_.get(), *this, paused_ || resting_ ? 0 : kReadable);
 }
 
-// One accept per event when connections come one by one: asking again only to hear EAGAIN would cost a system call each. A queue that is still there in
-// the next batch doubles the number.
+// One accept per event when connections come one by one: asking again only to hear EAGAIN would cost a system call
+// each. A queue that is still there in the next batch doubles the number.
 void Listener::on_event(uint32_t) {
   if (paused_ || resting_) return;
   budget_ = reactor_.batches() == last_batch_ + 1 ? std::min(budget_ * 2, kMaxPerEvent) : 1;
@@ -91,7 +91,8 @@ Listener::Next Listener::accept_one() {
       // No listening socket (any more): nothing to be had from it, ever.
       return Next::rest;
     default:
-      return Next::more;  // that connection died in the queue (ECONNABORTED, EPROTO, network errors: accept(2)); the next may be good
+      return Next::more;  // that connection died in the queue (ECONNABORTED, EPROTO, network errors: accept(2)); the
+                          // next may be good
   }
 }
 

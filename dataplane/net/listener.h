@@ -1,5 +1,6 @@
-// Accepts from one inherited listening socket. The socket was made by the master and may be shared with another worker's queue; this object owns its
-// copy of the descriptor. It never spins: without descriptors it takes the connection with a reserve one and closes it, and rests when even that fails.
+// Accepts from one inherited listening socket. The socket was made by the master and may be shared with another
+// worker's queue; this object owns its copy of the descriptor. It never spins: without descriptors it takes the
+// connection with a reserve one and closes it, and rests when even that fails.
 #pragma once
 #include <cstdint>
 
@@ -11,7 +12,8 @@ namespace sluice::net {
 
 class AcceptHandler {
  public:
-  // A connected, non-blocking socket with TCP_NODELAY. May pause or destroy the listener (destroying only through Reactor::destroy_later).
+  // A connected, non-blocking socket with TCP_NODELAY. May pause or destroy the listener (destroying only through
+  // Reactor::destroy_later).
   virtual void on_accept(UniqueFd fd, const Address& peer) = 0;
 
  protected:
@@ -28,7 +30,7 @@ class Listener final : private EventHandler, private TimerNode {
   [[nodiscard]] int error() const { return error_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] const Address& local() const { return local_; }
-  void pause();   // connections wait in the kernel's queue
+  void pause();  // connections wait in the kernel's queue
   void resume();
   [[nodiscard]] bool paused() const { return paused_; }
   // Connections closed unserved because the process or the system had no descriptor left.

@@ -9,7 +9,7 @@
 namespace sluice::net {
 namespace {
 constexpr size_t kSmallest = 1024;
-constexpr size_t kClasses = 9;              // 1 KiB .. 256 KiB
+constexpr size_t kClasses = 9;                // 1 KiB .. 256 KiB
 constexpr size_t kIdlePerClass = 512 * 1024;  // bytes kept per size
 
 size_t class_of(size_t capacity) { return static_cast<size_t>(std::countr_zero(capacity / kSmallest)); }
@@ -61,7 +61,8 @@ void PendingBuffer::clear() {
 
 void PendingBuffer::grow(size_t wanted) {
   const size_t held = size();
-  // Moving to the front is enough if at least half of the block is free there: then each byte is moved at most once per byte taken.
+  // Moving to the front is enough if at least half of the block is free there: then each byte is moved at most once per
+  // byte taken.
   if (wanted <= capacity_ / 2) {
     std::memmove(data_, data_ + begin_, held);
   } else {

@@ -1,5 +1,6 @@
-// Bytes the kernel did not take yet: contiguous, growing by doubling, memory given back as soon as it is empty. Blocks come from small free lists of
-// the thread, so that a connection that stalls now and then costs no malloc. One owner, one thread; never shrinks while it holds something.
+// Bytes the kernel did not take yet: contiguous, growing by doubling, memory given back as soon as it is empty. Blocks
+// come from small free lists of the thread, so that a connection that stalls now and then costs no malloc. One owner,
+// one thread; never shrinks while it holds something.
 #pragma once
 #include <cstddef>
 #include <cstdint>

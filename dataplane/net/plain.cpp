@@ -122,6 +122,8 @@ int connect_state(int fd) {
   return reason != 0 ? reason : EINPROGRESS;
 }
 
-std::unique_ptr<Transport> make_plain(UniqueFd fd, bool connected) { return std::make_unique<Plain>(std::move(fd), connected); }
+std::unique_ptr<Transport> make_plain(UniqueFd fd, bool connected) {
+  return std::make_unique<Plain>(std::move(fd), connected);
+}
 
 }  // namespace sluice::net

@@ -16,8 +16,8 @@ namespace {
 constexpr int kBatch = 256;
 static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kHangup == (EPOLLERR | EPOLLHUP | EPOLLRDHUP));
 
-// Nothing but these two bits is ever asked for. EPOLLRDHUP would say the same as a readable end of stream, but also while reads are paused, again and
-// again: the loop is level-triggered.
+// Nothing but these two bits is ever asked for. EPOLLRDHUP would say the same as a readable end of stream, but also
+// while reads are paused, again and again: the loop is level-triggered.
 epoll_event event_for(EventHandler& handler, uint32_t interest) {
   epoll_event event{};
   event.events = interest & (kReadable | kWritable);
@@ -30,7 +30,11 @@ struct Reactor::Batch {
   epoll_event events[kBatch];
 };
 
-Reactor::Reactor() : epoll_(epoll_create1(EPOLL_CLOEXEC)), now_ms_(monotonic_ms()), timers_(now_ms_), batch_(std::make_unique<Batch>()) {
+Reactor::Reactor()
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      now_ms_(monotonic_ms()),
+      timers_(now_ms_),
+      batch_(std::make_unique<Batch>()) {
   if (!epoll_) {
     // A process without an event loop is of no use; this happens only at start.
     log::error("epoll_create1 failed", {{"errno", errno}});

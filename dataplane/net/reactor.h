@@ -1,5 +1,5 @@
-// A worker's event loop: level-triggered epoll, one thread, no locks (docs/decisions/0002: 4.1 system calls a request against Asio's 5.2).
-// Nothing outside dataplane/net/ calls epoll, so the engine can be replaced.
+// A worker's event loop: level-triggered epoll, one thread, no locks (docs/decisions/0002: 4.1 system calls a request
+// against Asio's 5.2). Nothing outside dataplane/net/ calls epoll, so the engine can be replaced.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -9,9 +9,11 @@
 
 namespace sluice::net {
 
-// kHangup (in practice EPOLLERR or EPOLLHUP) comes whatever the interest is, and again and again: on it, read what is left or close, never ignore it.
-// A peer's FIN is kReadable and a read that says eof; stop asking for kReadable after it.
-inline constexpr uint32_t kReadable = 1u, kWritable = 4u, kHangup = 0x2018u;  // EPOLLIN, EPOLLOUT, EPOLLERR|EPOLLHUP|EPOLLRDHUP
+// kHangup (in practice EPOLLERR or EPOLLHUP) comes whatever the interest is, and again and again: on it, read what is
+// left or close, never ignore it. A peer's FIN is kReadable and a read that says eof; stop asking for kReadable after
+// it.
+inline constexpr uint32_t kReadable = 1u, kWritable = 4u,
+                          kHangup = 0x2018u;  // EPOLLIN, EPOLLOUT, EPOLLERR|EPOLLHUP|EPOLLRDHUP
 
 class EventHandler {
  public:
@@ -41,12 +43,13 @@ class Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  // `interest` is a mask of kReadable and kWritable. The caller removes fd before closing it. False with errno on failure.
+  // `interest` is a mask of kReadable and kWritable. The caller removes fd before closing it. False with errno on
+  // failure.
   [[nodiscard]] bool add(int fd, EventHandler& handler, uint32_t interest);
   void modify(int fd, EventHandler& handler, uint32_t interest);
   void remove(int fd, EventHandler& handler);  // also drops events of this handler still in the current batch
-  // For a socket that is closed at once and that nobody else shares (close takes it out of epoll): saves a system call. Only drops events of this
-  // handler still in the current batch.
+  // For a socket that is closed at once and that nobody else shares (close takes it out of epoll): saves a system call.
+  // Only drops events of this handler still in the current batch.
   void forget(EventHandler& handler);
   void destroy_later(Deferred& object);
 
@@ -55,7 +58,7 @@ class Reactor {
 
   [[nodiscard]] uint64_t now_ms() const { return now_ms_; }  // monotonic, of this batch
   [[nodiscard]] TimerWheel& timers() { return timers_; }
-  [[nodiscard]] uint64_t batches() const { return batches_; }        // how many run_once calls there were
+  [[nodiscard]] uint64_t batches() const { return batches_; }  // how many run_once calls there were
 
  private:
   UniqueFd epoll_;

@@ -35,7 +35,8 @@ Result<UniqueFd> listen_on(const Address& address, const ListenOptions& options)
 Result<Address> local_address(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return fail("getsockname: {}", std::strerror(errno));
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return fail("getsockname: {}", std::strerror(errno));
   return Address::from_sockaddr(storage);
 }
 

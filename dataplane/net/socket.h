@@ -12,7 +12,8 @@ struct ListenOptions {
   bool reuse_port = true;  // one socket per worker and port
   int backlog = 4096;      // cut to net.core.somaxconn by the kernel
 };
-// A non-blocking listening socket with SO_REUSEADDR; IPv6 sockets take IPv6 only, so that "::" and "0.0.0.0" can both be listened on. Port 0 = any.
+// A non-blocking listening socket with SO_REUSEADDR; IPv6 sockets take IPv6 only, so that "::" and "0.0.0.0" can both
+// be listened on. Port 0 = any.
 [[nodiscard]] Result<UniqueFd> listen_on(const Address& address, const ListenOptions& options = {});
 [[nodiscard]] Result<Address> local_address(int fd);
 [[nodiscard]] bool set_nonblocking(int fd);  // false with errno

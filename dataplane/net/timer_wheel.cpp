@@ -38,7 +38,8 @@ void TimerWheel::advance(uint64_t now_ms) {
   const uint64_t tick = now_ms / kSlotMs;
   if (tick <= last_tick_) return;
   const uint64_t steps = std::min<uint64_t>(tick - last_tick_, kSlots);
-  // What is due moves to a list of its own first: a callback may arm, cancel or destroy any timer, also one that is due.
+  // What is due moves to a list of its own first: a callback may arm, cancel or destroy any timer, also one that is
+  // due.
   Head due;
   for (uint64_t at = tick - steps + 1; at <= tick; ++at) {
     const size_t slot = at % kSlots;

@@ -1,5 +1,6 @@
-// Deadlines as intrusive list nodes in a hashed wheel of 64 ms slots: arming, re-arming and cancelling are a few stores, so a deadline may move at
-// every read. Fires up to one slot late, never early. A node is in at most one wheel; destroying it cancels it.
+// Deadlines as intrusive list nodes in a hashed wheel of 64 ms slots: arming, re-arming and cancelling are a few
+// stores, so a deadline may move at every read. Fires up to one slot late, never early. A node is in at most one wheel;
+// destroying it cancels it.
 #pragma once
 #include <array>
 #include <cstddef>

@@ -7,7 +7,8 @@
 namespace sluice::shared {
 namespace {
 
-// Tenants choose labels: a bounded number of probes, so that no set of names makes this slow; what finds no place counts as "other".
+// Tenants choose labels: a bounded number of probes, so that no set of names makes this slow; what finds no place
+// counts as "other".
 constexpr size_t kProbes = 32;
 
 template <class Slot>

@@ -1,6 +1,7 @@
-// Counters in shared memory: one page per worker index, a memfd made by the master, written by that worker alone (plain increments), mapped read-only
-// by the agent, handed to the worker's successor so that sums never go back. No locks, pointers or lists. Layout is fixed-size and versioned;
-// untouched slots cost no memory. Written with relaxed atomic stores so that readers never see torn values.
+// Counters in shared memory: one page per worker index, a memfd made by the master, written by that worker alone (plain
+// increments), mapped read-only by the agent, handed to the worker's successor so that sums never go back. No locks,
+// pointers or lists. Layout is fixed-size and versioned; untouched slots cost no memory. Written with relaxed atomic
+// stores so that readers never see torn values.
 #pragma once
 #include <array>
 #include <atomic>
@@ -26,8 +27,8 @@ class Cell {
 static_assert(sizeof(Cell) == 8 && std::atomic<uint64_t>::is_always_lock_free);
 
 // Upper bounds in microseconds; one more bucket is +Inf.
-inline constexpr std::array<uint32_t, 14> kDurationBoundsUs = {500,    1000,   2500,    5000,    10000,   25000,   50000,
-                                                               100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+inline constexpr std::array<uint32_t, 14> kDurationBoundsUs = {
+    500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
 struct Histogram {
   std::array<Cell, kDurationBoundsUs.size() + 1> buckets;  // not cumulative
   Cell sum_us;
@@ -41,12 +42,12 @@ struct Histogram {
 
 struct RouteSlot {
   static constexpr size_t kLabelBytes = 192;
-  std::atomic<uint64_t> key{0};        // hash of label; 0 = free. Stored (release) after `label`
-  char label[kLabelBytes];             // Route.metric, zero-terminated
-  std::array<Cell, 6> requests;        // by status class: [1] 1xx .. [5] 5xx; [0] = no answer was sent
+  std::atomic<uint64_t> key{0};  // hash of label; 0 = free. Stored (release) after `label`
+  char label[kLabelBytes];       // Route.metric, zero-terminated
+  std::array<Cell, 6> requests;  // by status class: [1] 1xx .. [5] 5xx; [0] = no answer was sent
   Histogram duration;
-  Histogram upstream_duration;         // head sent to head received
-  Cell bytes_in, bytes_out;            // bodies, client side
+  Histogram upstream_duration;  // head sent to head received
+  Cell bytes_in, bytes_out;     // bodies, client side
   Cell retries;
 };
 
@@ -55,7 +56,7 @@ struct ClusterSlot {
   std::atomic<uint64_t> key{0};
   char label[kLabelBytes];
   Cell attempts, connect_failures, timeouts, resets, connections_opened;
-  Cell active_connections, idle_connections;   // gauges
+  Cell active_connections, idle_connections;  // gauges
 };
 
 inline constexpr size_t kRouteSlots = 16384;    // slot 0 = "other": when full, and for routes whose label does not fit
@@ -64,14 +65,15 @@ inline constexpr size_t kClusterSlots = 16384;  // slot 0 = "other"
 struct CounterPage {
   static constexpr uint64_t kMagic = 0x534c554943450001;
   uint64_t magic;
-  Cell heartbeat_ms;                   // monotonic; a worker at rest still writes it each 250 ms
+  Cell heartbeat_ms;  // monotonic; a worker at rest still writes it each 250 ms
   Cell pid;
-  Cell sequence;                       // of the state it runs
-  Cell connections_accepted, connections_active, tls_handshakes, tls_resumed, tls_failures, streams_active, streams_total;
+  Cell sequence;  // of the state it runs
+  Cell connections_accepted, connections_active, tls_handshakes, tls_resumed, tls_failures, streams_active,
+      streams_total;
   Cell log_lines, log_dropped, upgrades;
-  Cell tables_mapped;                  // gauge
+  Cell tables_mapped;  // gauge
   Cell tables_applied;
-  std::array<Cell, static_cast<size_t>(http::Reason::kCount)> reasons;   // local answers by reason
+  std::array<Cell, static_cast<size_t>(http::Reason::kCount)> reasons;  // local answers by reason
   std::array<RouteSlot, kRouteSlots> routes;
   std::array<ClusterSlot, kClusterSlots> clusters;
 };

@@ -1,0 +1,82 @@
+// TLS by OpenSSL over the worker's sockets: one TlsServer per worker holds the certificates of the current state;
+// TlsClientContext is one policy towards upstreams. No OpenSSL type shows here, and nothing outside dataplane/net
+// includes it. A handshake costs one read and one write per flight; a small request one read and one write; an idle
+// connection holds no buffer.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/result.h"
+#include "common/ir/route_table_generated.h"
+#include "dataplane/net/transport.h"
+#include "dataplane/shared/counters.h"
+#include "dataplane/shared/ticket_keys.h"
+
+namespace sluice::net {
+
+// Something in the state that could not be honoured; what was there before stays.
+struct TlsProblem {
+  std::string object;  // "Secret shop/cert", "Settings tls.ciphers"
+  std::string text;
+};
+
+// Certificates by server name: exact host, then one-label wildcard, then the default certificate, then a self-made one.
+// A context is built when its certificate is first asked for and found again by id and hash: an unrelated change
+// rebuilds nothing. A certificate that turns out broken leaves the last good one of that id in use, as long as it is
+// valid. Must outlive its transports.
+class TlsServer {
+ public:
+  // Without `keys` (or while its page has none) ticket keys are this process's own.
+  explicit TlsServer(shared::CounterPage& counters, const shared::TicketKeyPage* keys = nullptr);
+  ~TlsServer();
+  TlsServer(const TlsServer&) = delete;
+  TlsServer& operator=(const TlsServer&) = delete;
+
+  // Both must stay mapped until the next apply returns. Says what is wrong with those certificates that are in use;
+  // others when first asked for.
+  std::vector<TlsProblem> apply(const ir::RouteTable& table, const ir::SecretSet& secrets);
+  // Problems found since, by first use.
+  std::vector<TlsProblem> take_problems();
+  // The server side of an accepted connection. Counts handshakes in the counter page. Costs nearly nothing until bytes
+  // come.
+  [[nodiscard]] std::unique_ptr<Transport> make_server(UniqueFd fd);
+  // Contexts built so far, for tests and dumps.
+  [[nodiscard]] uint64_t contexts_built() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct TlsClientOptions {
+  bool verify = true;        // chain and name
+  std::string_view ca_pem;   // empty = the system's store
+  std::string_view ciphers;  // TLS 1.2 list; empty = ours
+};
+
+class TlsClientContext {
+ public:
+  [[nodiscard]] static Result<std::shared_ptr<TlsClientContext>> make(const TlsClientOptions& options);
+  ~TlsClientContext();
+  TlsClientContext(const TlsClientContext&) = delete;
+  TlsClientContext& operator=(const TlsClientContext&) = delete;
+
+ private:
+  friend class TlsClient;
+  friend std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context,
+                                                std::string_view name);
+  struct Impl;
+  explicit TlsClientContext(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// The client side over a socket of start_connect: handshake() first waits for the connection. `name` is sent as SNI
+// unless it is an address, and is what the certificate must be for. Null if the name is unusable (empty with
+// verification, over 255 bytes).
+[[nodiscard]] std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context,
+                                                     std::string_view name);
+
+}  // namespace sluice::net
