@@ -1,0 +1,213 @@
+#include "controlplane/config/option_table.h"
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <limits>
+
+#include <arpa/inet.h>
+
+namespace sluice::config {
+namespace {
+
+Result<uint64_t> parse_number(std::string_view text, std::string_view& rest) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end == text.data()) return fail("'{}' does not begin with a number", text);
+  rest = text.substr(static_cast<size_t>(end - text.data()));
+  return value;
+}
+
+template <class T>
+T& made(std::unique_ptr<T>& slot) {
+  if (slot == nullptr) slot = std::make_unique<T>();
+  return *slot;
+}
+auto& timeouts(Options& o) { return made(o.settings.timeouts); }
+auto& limits(Options& o) { return made(o.settings.limits); }
+auto& access_log(Options& o) { return made(o.settings.access_log); }
+auto& tls(Options& o) { return made(o.settings.tls); }
+
+Status bounded(uint64_t value, uint64_t low, uint64_t high, uint32_t& out) {
+  if (value < low || value > high) return fail("must be between {} and {}", low, high);
+  out = static_cast<uint32_t>(value);
+  return {};
+}
+Status cidrs(const Value& value, std::vector<std::unique_ptr<ir::CidrT>>& out) {
+  if (value.list.size() > 1024) return fail("more than 1024 entries");
+  std::vector<std::unique_ptr<ir::CidrT>> parsed;
+  for (const std::string& text : value.list) {
+    auto cidr = parse_cidr(text);
+    if (!cidr) return std::unexpected(cidr.error());
+    parsed.push_back(std::make_unique<ir::CidrT>(*cidr));
+  }
+  out = std::move(parsed);
+  return {};
+}
+constexpr uint64_t kDay = 86'400'000;
+
+// NOLINTBEGIN(readability-function-size)
+#define SLUICE_TIMEOUT(KEY, FIELD, LOW, DEFAULT, DOC) \
+  OptionRow { "timeouts." KEY, ValueType::duration, DEFAULT, DOC, [](const Value& v, Options& o) { return bounded(v.number, LOW, kDay, timeouts(o).FIELD); } }
+constexpr std::array kRows = {
+    OptionRow{"workers", ValueType::integer, "0", "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
+              [](const Value& v, Options& o) { return bounded(v.number, 0, 128, o.settings.workers); }},
+    SLUICE_TIMEOUT("requestHeader", request_header, 1, "10s", "A request's head must be complete this long after its first byte (408)."),
+    SLUICE_TIMEOUT("requestBodyIdle", request_body_idle, 1, "30s", "Longest silence inside a request's body (408)."),
+    SLUICE_TIMEOUT("keepAlive", keep_alive, 1, "75s", "An idle client connection is closed after this."),
+    SLUICE_TIMEOUT("upstreamConnect", upstream_connect, 1, "2s", "Connecting to an endpoint, TLS included; then another endpoint is tried."),
+    SLUICE_TIMEOUT("upstreamResponse", upstream_response, 1, "60s", "The head of the answer must come this long after the request was sent (504)."),
+    SLUICE_TIMEOUT("request", request, 0, "0s", "The whole request, all tries included (504). 0: no limit. A Route's own timeout wins."),
+    SLUICE_TIMEOUT("tlsHandshake", tls_handshake, 1, "10s", "A TLS handshake must be finished in this time."),
+    SLUICE_TIMEOUT("upstreamIdle", upstream_idle, 1, "60s", "An idle upstream connection is closed after this."),
+    OptionRow{"timeouts.drain", ValueType::duration, "30s", "Grace period of a shutdown: streams may end, then connections are closed.",
+              [](const Value& v, Options& o) { return bounded(v.number, 0, kDay, o.settings.drain_ms); }},
+    OptionRow{"limits.headerBytes", ValueType::size, "32Ki", "All fields of a request's head together (431).",
+              [](const Value& v, Options& o) { return bounded(v.number, 256, 1 << 20, limits(o).header_bytes); }},
+    OptionRow{"limits.headerCount", ValueType::integer, "100", "Number of fields in a request's head (431).",
+              [](const Value& v, Options& o) { return bounded(v.number, 1, 1000, limits(o).header_count); }},
+    OptionRow{"limits.requestLine", ValueType::size, "8Ki", "Length of the request line (414).",
+              [](const Value& v, Options& o) { return bounded(v.number, 64, 1 << 16, limits(o).request_line); }},
+    OptionRow{"limits.bodyBytes", ValueType::size, "0", "Length of a request's body (413). 0: no limit.",
+              [](const Value& v, Options& o) -> Status {
+                limits(o).body_bytes = v.number;
+                return {};
+              }},
+    OptionRow{"limits.connections", ValueType::integer, "0", "Client connections per worker. 0: what the open-files limit allows.",
+              [](const Value& v, Options& o) { return bounded(v.number, 0, 10'000'000, limits(o).connections); }},
+    OptionRow{"limits.upstreamIdle", ValueType::integer, "512", "Idle upstream connections that an instance keeps, over all workers.",
+              [](const Value& v, Options& o) { return bounded(v.number, 0, 1'000'000, limits(o).upstream_idle); }},
+    OptionRow{"accessLog.path", ValueType::text, "/dev/stdout", "A file, /dev/stdout, /dev/stderr, or off.",
+              [](const Value& v, Options& o) -> Status {
+                if (v.text != "off" && !v.text.starts_with('/')) return fail("must be an absolute path or off");
+                if (v.text.size() > 4000) return fail("path is too long");
+                access_log(o).path = v.text;
+                return {};
+              }},
+    OptionRow{"accessLog.format", ValueType::text, "json", "json, or a template of text and %{name}; the names are those of the JSON line.",
+              [](const Value& v, Options& o) -> Status {
+                if (v.text.empty() || v.text.size() > 4000) return fail("must have 1 to 4000 characters");
+                access_log(o).format = v.text;
+                return {};
+              }},
+    OptionRow{"trustedProxies", ValueType::text_list, "[]", "CIDRs of proxies in front whose X-Forwarded-* and X-Request-Id are believed.",
+              [](const Value& v, Options& o) { return cidrs(v, o.settings.trusted_proxies); }},
+    OptionRow{"proxyProtocol", ValueType::text_list, "[]", "CIDRs of peers whose connections must begin with a PROXY protocol header (v1 or v2).",
+              [](const Value& v, Options& o) { return cidrs(v, o.settings.proxy_protocol); }},
+    OptionRow{"forwardedHeader", ValueType::boolean, "false", "Adds RFC 7239 Forwarded beside X-Forwarded-*.",
+              [](const Value& v, Options& o) -> Status {
+                o.settings.forwarded_header = v.number != 0;
+                return {};
+              }},
+    OptionRow{"mergeSlashes", ValueType::boolean, "false", "Runs of slashes in a path count as one.",
+              [](const Value& v, Options& o) -> Status {
+                o.settings.merge_slashes = v.number != 0;
+                return {};
+              }},
+    OptionRow{"tls.minVersion", ValueType::text, "1.2", "1.2 or 1.3.",
+              [](const Value& v, Options& o) -> Status {
+                if (v.text != "1.2" && v.text != "1.3") return fail("must be 1.2 or 1.3");
+                tls(o).min_version = v.text == "1.2" ? 0x0303 : 0x0304;
+                return {};
+              }},
+    OptionRow{"tls.ciphers", ValueType::text, "", "Cipher list for TLS 1.2 in OpenSSL's words. Empty: forward-secret AEAD ciphers.",
+              [](const Value& v, Options& o) -> Status {
+                if (v.text.size() > 2000) return fail("is too long");
+                tls(o).ciphers = v.text;
+                return {};
+              }},
+    OptionRow{"hostOwnership", ValueType::text, "namespace", "namespace: the oldest claim of a host owns it for its namespace. shared: the oldest owns each path.",
+              [](const Value& v, Options& o) -> Status {
+                if (v.text != "namespace" && v.text != "shared") return fail("must be namespace or shared");
+                o.host_ownership = v.text == "shared" ? Options::HostOwnership::shared : Options::HostOwnership::per_namespace;
+                return {};
+              }},
+    OptionRow{"watchNamespaces", ValueType::text_list, "[]", "Namespaces to watch. Empty: all.",
+              [](const Value& v, Options& o) -> Status {
+                o.watch_namespaces = v.list;
+                return {};
+              }},
+    OptionRow{"sslRedirect", ValueType::boolean, "true", "308 to https for hosts that have TLS. The annotation sluice.dev/ssl-redirect overrides it for an Ingress.",
+              [](const Value& v, Options& o) -> Status {
+                o.ssl_redirect = v.number != 0;
+                return {};
+              }},
+    OptionRow{"allowExternalName", ValueType::boolean, "false", "Serves Services of type ExternalName.",
+              [](const Value& v, Options& o) -> Status {
+                o.allow_external_name = v.number != 0;
+                return {};
+              }},
+};
+#undef SLUICE_TIMEOUT
+// NOLINTEND(readability-function-size)
+
+}  // namespace
+
+std::span<const OptionRow> option_table() { return kRows; }
+
+std::string_view type_name(ValueType type) {
+  static constexpr std::string_view kNames[] = {"true or false", "a number", "a duration (10s, 500ms, 2m)", "a size (512, 64Ki, 1Mi)", "text", "a list of texts"};
+  return kNames[static_cast<size_t>(type)];
+}
+
+Result<uint64_t> parse_duration(std::string_view text) {
+  std::string_view unit;
+  const auto number = parse_number(text, unit);
+  if (!number) return number;
+  uint64_t factor = 0;
+  if (unit == "ms") factor = 1;
+  else if (unit == "s") factor = 1000;
+  else if (unit == "m") factor = 60'000;
+  else if (unit == "h") factor = 3'600'000;
+  else if (unit.empty() && *number == 0) factor = 1;
+  else return fail("'{}' needs a unit: ms, s, m or h", text);
+  if (*number > kDay / factor) return fail("'{}' is more than 24h", text);
+  return *number * factor;
+}
+
+Result<uint64_t> parse_size(std::string_view text) {
+  std::string_view unit;
+  const auto number = parse_number(text, unit);
+  if (!number) return number;
+  unsigned shift = 0;
+  if (unit == "Ki") shift = 10;
+  else if (unit == "Mi") shift = 20;
+  else if (unit == "Gi") shift = 30;
+  else if (!unit.empty()) return fail("'{}' has an unknown unit: none, Ki, Mi or Gi", text);
+  if (*number > (std::numeric_limits<uint64_t>::max() >> shift)) return fail("'{}' is too large", text);
+  return *number << shift;
+}
+
+Result<ir::CidrT> parse_cidr(std::string_view text) {
+  const size_t slash = text.find('/');
+  const std::string address(text.substr(0, slash));
+  std::array<unsigned char, 16> bytes{};
+  unsigned width = 128;
+  in_addr v4{};
+  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) {
+    bytes[10] = bytes[11] = 0xFF;
+    std::memcpy(bytes.data() + 12, &v4, 4);
+    width = 32;
+  } else if (inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) {
+    return fail("'{}' is no IP address or CIDR", text);
+  }
+  uint64_t bits = width;
+  if (slash != std::string_view::npos) {
+    std::string_view rest;
+    const auto number = parse_number(text.substr(slash + 1), rest);
+    if (!number || !rest.empty() || *number > width) return fail("'{}' has a bad prefix length", text);
+    bits = *number;
+  }
+  const auto total = static_cast<unsigned>(128 - width + bits);
+  for (unsigned bit = total; bit < 128; ++bit) {
+    if ((bytes[bit / 8] >> (7 - bit % 8)) & 1) return fail("'{}' has bits set behind its prefix", text);
+  }
+  uint64_t halves[2] = {0, 0};
+  for (size_t i = 0; i < 16; ++i) halves[i / 8] = halves[i / 8] << 8 | bytes[i];
+  ir::CidrT cidr;
+  cidr.address = std::make_unique<ir::EndpointAddress>(halves[0], halves[1]);
+  cidr.bits = static_cast<uint8_t>(total);
+  return cidr;
+}
+
+}  // namespace sluice::config

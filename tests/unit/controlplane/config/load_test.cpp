@@ -1,0 +1,90 @@
+#include <gtest/gtest.h>
+
+#include "controlplane/config/option_table.h"
+
+namespace sluice::config {
+namespace {
+
+std::string error_of(const std::string& text) {
+  Options options;
+  const auto status = load_text(text, "sluice.yaml", options);
+  return status ? "" : status.error().message;
+}
+
+TEST(Config, ReadsEveryType) {
+  Options options;
+  ASSERT_TRUE(load_text("workers: 3\n"
+                        "timeouts: {requestHeader: 5s, keepAlive: 500ms, request: 0}\n"
+                        "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n"
+                        "accessLog: {path: \"off\"}\n"
+                        "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
+                        "tls: {minVersion: \"1.3\"}\nhostOwnership: shared\nsslRedirect: false\nwatchNamespaces: [a, b]\n",
+                        "f", options));
+  EXPECT_EQ(options.settings.workers, 3u);
+  EXPECT_EQ(options.settings.timeouts->request_header, 5000u);
+  EXPECT_EQ(options.settings.timeouts->keep_alive, 500u);
+  EXPECT_EQ(options.settings.timeouts->upstream_connect, 2000u) << "the others keep the schema's default";
+  EXPECT_EQ(options.settings.limits->header_bytes, 16384u);
+  EXPECT_EQ(options.settings.limits->body_bytes, 1u << 20);
+  EXPECT_EQ(options.settings.access_log->path, "off");
+  ASSERT_EQ(options.settings.trusted_proxies.size(), 3u);
+  EXPECT_EQ(options.settings.trusted_proxies[0]->bits, 104);
+  EXPECT_EQ(options.settings.trusted_proxies[0]->address->low(), 0x0000FFFF0A000000u);
+  EXPECT_EQ(options.settings.trusted_proxies[1]->bits, 32);
+  EXPECT_EQ(options.settings.trusted_proxies[2]->bits, 128);
+  EXPECT_EQ(options.settings.tls->min_version, 0x0304);
+  EXPECT_EQ(options.host_ownership, Options::HostOwnership::shared);
+  EXPECT_FALSE(options.ssl_redirect);
+  EXPECT_EQ(options.watch_namespaces, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(Config, AnUnknownKeyNamesFileLineAndTheNearest) {
+  EXPECT_EQ(error_of("workers: 1\ntimeouts:\n  requestHeadr: 5s\n"), "sluice.yaml:3: timeouts.requestHeadr is unknown; did you mean timeouts.requestHeader?");
+  EXPECT_EQ(error_of("trustedProxy: []\n"), "sluice.yaml:1: trustedProxy is unknown; did you mean trustedProxies?");
+}
+
+TEST(Config, WrongValuesSayWhatTheyShouldBe) {
+  EXPECT_NE(error_of("timeouts: {keepAlive: 5}").find("needs a unit"), std::string::npos);
+  EXPECT_NE(error_of("timeouts: {keepAlive: 25h}").find("more than 24h"), std::string::npos);
+  EXPECT_NE(error_of("timeouts: 5s").find("must be a map"), std::string::npos);
+  EXPECT_NE(error_of("workers: many").find("must be a number"), std::string::npos);
+  EXPECT_NE(error_of("workers: 5000").find("between 0 and 128"), std::string::npos);
+  EXPECT_NE(error_of("limits: {headerBytes: 5Kb}").find("unknown unit"), std::string::npos);
+  EXPECT_NE(error_of("trustedProxies: [10.0.0.1/8]").find("behind its prefix"), std::string::npos);
+  EXPECT_NE(error_of("trustedProxies: [host.example]").find("no IP address"), std::string::npos);
+  EXPECT_NE(error_of("trustedProxies: 10.0.0.0/8").find("list"), std::string::npos);
+  EXPECT_NE(error_of("sslRedirect: yes").find("true or false"), std::string::npos);
+  EXPECT_NE(error_of("tls: {minVersion: \"1.1\"}").find("1.2 or 1.3"), std::string::npos);
+  EXPECT_NE(error_of("accessLog: {path: relative}").find("absolute"), std::string::npos);
+  EXPECT_NE(error_of("workers: 1\nworkers: 2\n").find("given twice"), std::string::npos);
+  EXPECT_NE(error_of("workers: [").find("sluice.yaml:"), std::string::npos);
+  EXPECT_NE(error_of("- 1").find("must be a map"), std::string::npos);
+}
+
+TEST(Config, AnErrorChangesNothing) {
+  Options options;
+  EXPECT_FALSE(load_text("workers: 3\nnope: 1\n", "f", options));
+  EXPECT_EQ(options.settings.workers, 0u);
+  EXPECT_TRUE(load_text("", "f", options));
+}
+
+TEST(Config, EveryRowAcceptsItsStatedDefault) {
+  for (const OptionRow& row : option_table()) {
+    Options options;
+    std::string text;
+    std::string_view key = row.key;
+    std::string indent;
+    for (size_t dot = key.find('.'); dot != std::string_view::npos; dot = key.find('.')) {
+      text += indent + std::string(key.substr(0, dot)) + ":\n";
+      indent += "  ";
+      key = key.substr(dot + 1);
+    }
+    const bool quoted = row.type == ValueType::text;
+    text += indent + std::string(key) + ": " + (quoted ? "\"" : "") + std::string(row.standard) + (quoted ? "\"" : "") + "\n";
+    const auto status = load_text(text, "f", options);
+    EXPECT_TRUE(status) << row.key << ": " << (status ? "" : status.error().message);
+  }
+}
+
+}  // namespace
+}  // namespace sluice::config
