@@ -75,6 +75,18 @@ void append_json_escaped(std::string& out, std::string_view text) {
   }
 }
 
+namespace {
+// At most `room` bytes of it, never a part of an escape.
+void append_bounded(std::string& out, std::string_view text, size_t room) {
+  const size_t before = out.size();
+  append_json_escaped(out, text.substr(0, room));
+  if (out.size() - before <= room) return;
+  // Six bytes are the longest escape of one.
+  out.resize(before);
+  append_json_escaped(out, text.substr(0, room / 6));
+}
+}  // namespace
+
 void write(Level at, std::string_view message, std::initializer_list<Field> fields) {
   if (at < level() || at == Level::off) return;
   const int64_t now = wall_us();
@@ -85,16 +97,16 @@ void write(Level at, std::string_view message, std::initializer_list<Field> fiel
   const size_t stamp_size = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
   std::string line = fmt::format(R"({{"ts":"{}.{:06}Z","level":"{}","component":")", std::string_view(stamp, stamp_size), now % 1'000'000,
                                  kNames[static_cast<size_t>(at)]);
-  append_json_escaped(line, component());
+  append_bounded(line, component(), 64);
   line += "\",\"msg\":\"";
-  append_json_escaped(line, message.substr(0, kMaxLine / 2));
+  append_bounded(line, message, kMaxLine / 2);
   line += '"';
   for (const Field& field : fields) {
-    if (line.size() > kMaxLine - 64) break;
+    if (line.size() > kMaxLine - 256) break;
     line += ",\"";
-    append_json_escaped(line, field.name);
+    append_bounded(line, field.name, 128);
     line += "\":\"";
-    append_json_escaped(line, std::string_view(field.value).substr(0, (kMaxLine - line.size()) / 6));
+    append_bounded(line, field.value, kMaxLine - line.size() - 3);  // 3: quote, brace, line feed
     line += '"';
   }
   line += "}\n";

@@ -52,7 +52,9 @@ class Normalizer {
       if (reason != Reason::none) return {reason, {}, false};
     }
     if (const Reason reason = end_segment(false); reason != Reason::none) return {reason, {}, false};
-    return {Reason::none, {out_, size_}, encoded_slash_};
+    const std::string_view path(out_, size_);
+    // The segment that held it may be gone.
+    return {Reason::none, path, encoded_slash_ && path.find("%2F") != std::string_view::npos};
   }
 
  private:

@@ -1,0 +1,45 @@
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "dataplane/http/error.h"
+
+namespace sluice::http {
+namespace {
+
+TEST(Reason, EveryRowIsUsable) {
+  std::set<std::string_view> words;
+  for (size_t i = 0; i < static_cast<size_t>(Reason::kCount); ++i) {
+    const ReasonInfo& info = describe(static_cast<Reason>(i));
+    EXPECT_TRUE(words.insert(info.word).second) << info.word;
+    EXPECT_FALSE(info.word.empty());
+    for (const char c : info.word) EXPECT_TRUE((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_') << info.word;
+    // The sentence goes into JSON as it is.
+    EXPECT_EQ(info.sentence.find_first_of("\"\\\n"), std::string_view::npos);
+    EXPECT_TRUE(info.status == 0 || (info.status >= 200 && info.status <= 599)) << info.word;
+    if (info.status >= 400) {
+      EXPECT_FALSE(info.sentence.empty()) << info.word;
+    }
+  }
+}
+
+TEST(Reason, Statuses) {
+  auto status = [](Reason reason) { return describe(reason).status; };
+  EXPECT_EQ(status(Reason::bad_header_name), 400);
+  EXPECT_EQ(status(Reason::bad_version), 505);
+  EXPECT_EQ(status(Reason::unsupported_expect), 417);
+  EXPECT_EQ(status(Reason::connect_refused), 501);
+  EXPECT_EQ(status(Reason::misdirected), 421);
+  EXPECT_EQ(status(Reason::request_line_too_long), 414);
+  EXPECT_EQ(status(Reason::headers_too_large), 431);
+  EXPECT_EQ(status(Reason::body_too_large), 413);
+  EXPECT_EQ(status(Reason::request_header_timeout), 408);
+  EXPECT_EQ(status(Reason::no_endpoints), 503);
+  EXPECT_EQ(status(Reason::response_timeout), 504);
+  EXPECT_EQ(status(Reason::bad_response), 502);
+  EXPECT_EQ(status(Reason::client_closed), 0);
+  EXPECT_EQ(describe(static_cast<Reason>(250)).word, "internal");
+}
+
+}  // namespace
+}  // namespace sluice::http
