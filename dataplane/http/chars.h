@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #if defined(__SSE2__)
@@ -134,10 +135,51 @@ inline const char* find_space_or_control(const char* p, const char* end) {
   return p;
 }
 
-inline bool is_token(std::string_view text) {
-  return !text.empty() && skip_token(text.data(), text.data() + text.size()) == text.data() + text.size();
+#if defined(__SSE2__)
+// Whether mask(bytes) has the bit of every byte of the text set. Short texts are loaded as two overlapping halves, long ones end with an overlapping
+// load: nothing is read outside.
+template <class Mask>
+inline bool every_byte(std::string_view text, Mask mask) {
+  const char* p = text.data();
+  const size_t size = text.size();
+  if (size >= 16) {
+    for (size_t at = 0; at + 16 < size; at += 16) {
+      if (mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + at))) != 0xFFFFu) return false;
+    }
+    return mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + size - 16))) == 0xFFFFu;
+  }
+  if (size >= 8) {
+    const __m128i first = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    const __m128i last = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + size - 8));
+    return mask(_mm_unpacklo_epi64(first, last)) == 0xFFFFu;
+  }
+  if (size >= 4) {
+    int first = 0, last = 0;
+    std::memcpy(&first, p, 4);
+    std::memcpy(&last, p + size - 4, 4);
+    return (mask(_mm_unpacklo_epi32(_mm_cvtsi32_si128(first), _mm_cvtsi32_si128(last))) & 0xFFu) == 0xFFu;
+  }
+  for (size_t i = 0; i < size; ++i) {
+    if ((mask(_mm_set1_epi8(p[i])) & 1u) == 0) return false;
+  }
+  return true;
 }
-inline bool is_field_value(std::string_view text) { return find_stop(text.data(), text.data() + text.size()) == text.data() + text.size(); }
+#endif
+
+inline bool is_token(std::string_view text) {
+  if (text.empty()) return false;
+#if defined(__SSE2__)
+  if (every_byte(text, common_token_mask)) return true;
+#endif
+  return skip_token(text.data(), text.data() + text.size()) == text.data() + text.size();
+}
+inline bool is_field_value(std::string_view text) {
+#if defined(__SSE2__)
+  return every_byte(text, [](__m128i bytes) { return ~stop_mask(bytes) & 0xFFFFu; });
+#else
+  return find_stop(text.data(), text.data() + text.size()) == text.data() + text.size();
+#endif
+}
 
 // Without the SP and HTAB around it (OWS).
 inline std::string_view trim(std::string_view text) {

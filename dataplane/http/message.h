@@ -44,7 +44,7 @@ class Fields {
   explicit Fields(Arena& arena) : arena_(&arena) {}
   void add(const Field& field) {
     if (size_ == capacity_) grow();
-    data_[size_++] = field;
+    new (&data_[size_++]) Field(field);
   }
   void add(std::string_view name, std::string_view value) { add({name, value, token_of(name)}); }
   // First value, or null.

@@ -47,11 +47,16 @@ void note(uint32_t& count, std::string_view& where, std::string_view value) {
   where = value;
 }
 
+constexpr uint64_t bit(Token token) { return uint64_t{1} << static_cast<unsigned>(token); }
+static_assert(static_cast<unsigned>(Token::kCount) <= 64);
+// Those that keep() looks at; all others stay.
+constexpr uint64_t kLookedAt = bit(Token::content_length) | bit(Token::transfer_encoding) | bit(Token::connection) | bit(Token::upgrade) | bit(Token::keep_alive) |
+                               bit(Token::proxy_connection) | bit(Token::http2_settings) | bit(Token::te) | bit(Token::host) | bit(Token::expect) |
+                               bit(Token::proxy_authorization) | bit(Token::proxy_authenticate);
+
 // True if the field stays in `fields`.
 bool keep(const Field& field, Direction direction, FieldFacts& facts) {
   switch (field.token) {
-    case Token::none:
-      return true;
     case Token::content_length:
       note(facts.lengths, facts.length, field.value);
       return false;
@@ -108,7 +113,8 @@ Reason refuse_line_start(const char* p, const char* end, bool& incomplete) {
   }
 }
 
-Parse parse_field_line(const char* p, const char* end, Field& field, const char*& next, Reason& reason) {
+// Inlined into the loop below: it is the loop's body.
+[[gnu::always_inline]] static inline Parse take_line(const char* p, const char* end, Field& field, const char*& next, Reason& reason) {
   const char* colon = chars::skip_token(p, end);
   if (colon == end) return Parse::incomplete;
   if (*colon != ':' || colon == p) {
@@ -139,6 +145,8 @@ Parse parse_field_line(const char* p, const char* end, Field& field, const char*
   return Parse::complete;
 }
 
+Parse parse_field_line(const char* p, const char* end, Field& field, const char*& next, Reason& reason) { return take_line(p, end, field, next, reason); }
+
 SectionResult parse_section(const char* p, const char* end, Direction direction, const Limits& limits, Fields& fields, FieldFacts& facts) {
   SectionResult result;
   const char* const begin = p;
@@ -151,7 +159,7 @@ SectionResult parse_section(const char* p, const char* end, Direction direction,
       if (p + 1 == end) return result;
       if (p[1] == '\n') break;
     }
-    const Parse parse = parse_field_line(p, end, field, p, result.reason);
+    const Parse parse = take_line(p, end, field, p, result.reason);
     if (parse != Parse::complete) {
       result.parse = parse;
       return result;
@@ -162,7 +170,7 @@ SectionResult parse_section(const char* p, const char* end, Direction direction,
       return result;
     }
     field.token = token_of(field.name);
-    if (keep(field, direction, facts)) fields.add(field);
+    if ((kLookedAt & bit(field.token)) == 0 || keep(field, direction, facts)) fields.add(field);
   }
   result.next = p + 2;
   if (static_cast<size_t>(p - begin) > limits.header_bytes) {
