@@ -34,6 +34,7 @@ Result<PushFrame> decode_frame(std::span<const std::byte> packet) {
   for (const auto& bound : frame.bound) {
     if (std::memchr(bound.name, 0, sizeof bound.name) == nullptr) return fail("push frame: listener name not terminated");
   }
+  if (frame.workers_ready > frame.workers_total) return fail("push frame: {} of {} workers ready", frame.workers_ready, frame.workers_total);
   const bool too_large = std::ranges::any_of(frame.sizes, [](uint64_t size) { return size > kMaxPartBytes; });
   if (too_large) return fail("push frame: part larger than {} bytes", kMaxPartBytes);
   return frame;

@@ -13,7 +13,8 @@
 //
 // Rules: a newer State replaces one under way; within one boot id a sequence never goes back; a frame of another version, size or order closes
 // the connection and the agent reconnects (backoff 50 ms x2 to 2 s). Only a peer of the expected uid (SO_PEERCRED) is served.
-// The framing and its checks live in push_frame.cpp; sockets in controlplane/publish and dataplane/agent.
+// The framing and its checks live in push_frame.cpp, one packet's way over a socket in push_socket.cpp, the two ends in controlplane/publish and
+// dataplane/agent.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -64,6 +65,7 @@ struct PushFrame {
   uint8_t need_mask = 0;                      // need: bit = 1 << PartKind
   NackReason reason{};                        // nack
   uint32_t text_size = 0;                     // nack: bytes of text
+  uint64_t published_ns = 0;                  // state: CLOCK_MONOTONIC when the control plane published it (both ends share the kernel)
   // report
   uint32_t workers_ready = 0;                 // workers that run `id`
   uint32_t workers_total = 0;

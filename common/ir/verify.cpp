@@ -1,0 +1,220 @@
+#include "common/ir/verify.h"
+
+#include <cstring>
+#include <memory>
+#include <tuple>
+
+#include <arpa/inet.h>
+
+#include "common/ir/verify_util.h"
+
+namespace sluice::ir {
+namespace {
+using check::at;
+using check::count;
+using check::sorted;
+using check::text;
+using check::view;
+using flatbuffers::uoffset_t;
+
+constexpr size_t kMinBytes = 8;  // root offset and one empty table
+
+flatbuffers::Verifier::Options bounds(size_t size) {
+  flatbuffers::Verifier::Options bounds;
+  bounds.max_depth = 32;
+  // Shared sub-tables are counted at every visit; this bounds the work by the size of the part.
+  bounds.max_tables = static_cast<uoffset_t>(std::max<size_t>(size, 1024));
+  bounds.check_nested_flatbuffers = false;  // done below, with the same bounds
+  return bounds;
+}
+
+template <class Root>
+Result<const Root*> root(std::string_view what, std::span<const std::byte> bytes) {
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  if (bytes.size() < kMinBytes || bytes.size() > kMaxPartBytes) return fail("{} of {} bytes", what, bytes.size());
+  if (reinterpret_cast<uintptr_t>(data) % 8 != 0) return fail("{} is not aligned", what);
+  flatbuffers::Verifier verifier(data, bytes.size(), bounds(bytes.size()));
+  if (!verifier.VerifyBuffer<Root>(nullptr)) return fail("{} is damaged", what);
+  return flatbuffers::GetRoot<Root>(data);
+}
+
+template <class Root>
+Result<const Root*> versioned_root(std::string_view what, std::span<const std::byte> bytes) {
+  auto found = root<Root>(what, bytes);
+  if (found && (*found)->schema_version() != kSchemaVersion) {
+    return fail("{} has schema version {}, this program reads {}", what, (*found)->schema_version(), kSchemaVersion);
+  }
+  return found;
+}
+
+Status cidrs(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Cidr>>* list) {
+  for (size_t i = 0; i < count(list); ++i) {
+    const Cidr& cidr = *list->Get(static_cast<uoffset_t>(i));
+    if (cidr.address() == nullptr || cidr.bits() > 128) return fail("{} {}: address missing or {} bits", what, i, cidr.bits());
+  }
+  return {};
+}
+
+Status settings(const Settings* settings) {
+  if (settings == nullptr) return {};  // all defaults
+  if (settings->workers() > kMaxTableWorkers) return fail("{} workers, the limit is {}", settings->workers(), kMaxTableWorkers);
+  if (const LimitSettings* limits = settings->limits()) {
+    if (limits->header_bytes() < 1024 || limits->header_bytes() > (1u << 20)) return fail("limit header_bytes {}", limits->header_bytes());
+    if (limits->request_line() < 256 || limits->request_line() > (1u << 20)) return fail("limit request_line {}", limits->request_line());
+    if (limits->header_count() < 1 || limits->header_count() > 10000) return fail("limit header_count {}", limits->header_count());
+  }
+  if (const AccessLogSettings* log = settings->access_log()) {
+    if (Status ok = text("access log path", log->path(), kMaxNameBytes); !ok) return ok;
+    if (Status ok = text("access log format", log->format(), kMaxValueBytes); !ok) return ok;
+  }
+  if (const TlsSettings* tls = settings->tls()) {
+    if (tls->min_version() != 0x0303 && tls->min_version() != 0x0304) return fail("TLS minimum version {:#x}", tls->min_version());
+    if (Status ok = text("TLS ciphers", tls->ciphers(), kMaxNameBytes); !ok) return ok;
+  }
+  if (settings->drain_ms() > 24u * 3600 * 1000) return fail("drain_ms {}", settings->drain_ms());
+  if (Status ok = cidrs("trusted proxy", settings->trusted_proxies()); !ok) return ok;
+  return cidrs("PROXY protocol peer", settings->proxy_protocol());
+}
+
+Status listeners(const flatbuffers::Vector<flatbuffers::Offset<Listener>>* list) {
+  if (Status ok = sorted("listener", list, 15, [](const Listener& listener) { return listener.name(); }); !ok) return ok;
+  size_t addresses = 0;
+  for (size_t i = 0; i < count(list); ++i) {
+    const Listener& listener = *list->Get(static_cast<uoffset_t>(i));
+    const std::string_view name = view(listener.name());
+    if (!check::is_token(name)) return fail("listener name '{}'", name);
+    if (listener.protocol() > ListenerProtocol::MAX) return fail("listener {}: protocol {}", name, static_cast<int>(listener.protocol()));
+    if (Status ok = text("class", listener.class_(), kMaxNameBytes); !ok) return at(fmt::format("listener {}", name), ok);
+    addresses += count(listener.addresses()) == 0 ? 2 : count(listener.addresses());
+    for (size_t k = 0; k < count(listener.addresses()); ++k) {
+      const flatbuffers::String* literal = listener.addresses()->Get(static_cast<uoffset_t>(k));
+      in6_addr parsed;
+      const bool fits = literal->size() == std::strlen(literal->c_str());
+      if (!fits || (inet_pton(AF_INET, literal->c_str(), &parsed) != 1 && inet_pton(AF_INET6, literal->c_str(), &parsed) != 1)) {
+        return fail("listener {}: '{}' is no address", name, view(literal));
+      }
+    }
+  }
+  if (addresses > kMaxListenerAddresses) return fail("{} listening addresses, the limit is {}", addresses, kMaxListenerAddresses);
+  return {};
+}
+
+Status clusters(const flatbuffers::Vector<flatbuffers::Offset<Cluster>>* list) {
+  if (Status ok = sorted("cluster", list, kMaxNameBytes, [](const Cluster& cluster) { return cluster.name(); }); !ok) return ok;
+  for (size_t i = 0; i < count(list); ++i) {
+    const Cluster& cluster = *list->Get(static_cast<uoffset_t>(i));
+    const std::string where = fmt::format("cluster {}", view(cluster.name()));
+    if (cluster.lb() > LbPolicy::MAX) return fail("{}: policy {}", where, static_cast<int>(cluster.lb()));
+    if (cluster.protocol() > UpstreamProtocol::MAX) return fail("{}: protocol {}", where, static_cast<int>(cluster.protocol()));
+    if (Status ok = check::origin(cluster.origin()); !ok) return at(where, ok);
+    if (cluster.tls() == nullptr) continue;
+    if (Status ok = text("SNI", cluster.tls()->sni(), kMaxHostBytes); !ok) return at(where, ok);
+    if (view(cluster.tls()->ca_pem()).size() > kMaxPemBytes) return fail("{}: CA of {} bytes", where, view(cluster.tls()->ca_pem()).size());
+  }
+  return {};
+}
+
+// The bytes of a virtual host at an 8-byte boundary: copied if the builder did not align them.
+class Aligned {
+ public:
+  explicit Aligned(const flatbuffers::Vector<uint8_t>& data) {
+    bytes_ = std::as_bytes(std::span(data.data(), data.size()));
+    if (reinterpret_cast<uintptr_t>(data.data()) % 8 == 0) return;
+    copy_ = std::make_unique<uint64_t[]>(bytes_.size() / 8 + 1);
+    std::memcpy(copy_.get(), bytes_.data(), bytes_.size());
+    bytes_ = std::as_bytes(std::span(copy_.get(), bytes_.size() / 8 + 1)).first(bytes_.size());
+  }
+  [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<uint64_t[]> copy_;
+  std::span<const std::byte> bytes_;
+};
+
+Status hosts(const RouteTable& table) {
+  const auto* list = table.hosts();
+  if (Status ok = sorted("host", list, kMaxHostBytes, [](const VirtualHostRef& host) { return host.host(); }); !ok) return ok;
+  for (size_t i = 0; i < count(list); ++i) {
+    const VirtualHostRef& ref = *list->Get(static_cast<uoffset_t>(i));
+    const std::string where = fmt::format("host {}", view(ref.host()));
+    if (view(ref.host()).empty() || ref.data() == nullptr) return fail("{}: name or content is missing", where);
+    const Aligned data(*ref.data());
+    auto host = root<VirtualHost>("virtual host", data.bytes());
+    if (!host) return fail("{}: {}", where, host.error().message);
+    if (view((*host)->host()) != view(ref.host())) return fail("{}: content is of host '{}'", where, view((*host)->host()));
+    if (Status ok = check::virtual_host(**host, table); !ok) return at(where, ok);
+  }
+  return {};
+}
+}  // namespace
+
+Status verify_table(std::span<const std::byte> bytes) {
+  const auto found = versioned_root<RouteTable>("route table", bytes);
+  if (!found) return std::unexpected(found.error());
+  const RouteTable& table = **found;
+  if (Status ok = settings(table.settings()); !ok) return at("settings", ok);
+  if (Status ok = listeners(table.listeners()); !ok) return ok;
+  if (Status ok = clusters(table.clusters()); !ok) return ok;
+  if (Status ok = hosts(table); !ok) return ok;
+  if (Status ok = sorted("TLS host", table.tls_hosts(), kMaxHostBytes, [](const TlsHost& host) { return host.host(); }); !ok) return ok;
+  for (size_t i = 0; i < count(table.tls_hosts()); ++i) {
+    if (Status ok = text("certificate id", table.tls_hosts()->Get(static_cast<uoffset_t>(i))->certificate(), kMaxNameBytes, true); !ok) return ok;
+  }
+  if (Status ok = text("default certificate", table.default_certificate(), kMaxNameBytes); !ok) return ok;
+  if (table.not_found() == nullptr) return {};
+  if (Status ok = check::direct_response(*table.not_found()); !ok) return at("not_found", ok);
+  return {};
+}
+
+Status verify_endpoints(std::span<const std::byte> bytes) {
+  const auto found = versioned_root<EndpointSet>("endpoint set", bytes);
+  if (!found) return std::unexpected(found.error());
+  const auto* list = (*found)->clusters();
+  if (Status ok = sorted("cluster", list, kMaxNameBytes, [](const ClusterEndpoints& cluster) { return cluster.name(); }); !ok) return ok;
+  for (size_t i = 0; i < count(list); ++i) {
+    const ClusterEndpoints& cluster = *list->Get(static_cast<uoffset_t>(i));
+    const std::string where = fmt::format("endpoints of {}", view(cluster.name()));
+    if (Status ok = text("empty_reason", cluster.empty_reason(), kMaxNameBytes); !ok) return at(where, ok);
+    std::tuple<uint64_t, uint64_t, uint16_t> before;
+    for (size_t k = 0; k < count(cluster.endpoints()); ++k) {
+      const Endpoint& endpoint = *cluster.endpoints()->Get(static_cast<uoffset_t>(k));
+      if (endpoint.address() == nullptr || endpoint.port() == 0) return fail("{}: endpoint {} without address or port", where, k);
+      if (endpoint.state() > EndpointState::MAX) return fail("{}: endpoint {} in state {}", where, k, static_cast<int>(endpoint.state()));
+      if (Status ok = text("zone", endpoint.zone(), kMaxNameBytes); !ok) return at(where, ok);
+      const std::tuple here(endpoint.address()->high(), endpoint.address()->low(), endpoint.port());
+      if (k > 0 && !(before < here)) return fail("{}: endpoint {} is not sorted, or twice", where, k);
+      before = here;
+    }
+  }
+  return {};
+}
+
+Status verify_secrets(std::span<const std::byte> bytes) {
+  const auto found = versioned_root<SecretSet>("secret set", bytes);
+  if (!found) return std::unexpected(found.error());
+  const auto* list = (*found)->certificates();
+  if (Status ok = sorted("certificate", list, kMaxNameBytes, [](const Certificate& certificate) { return certificate.id(); }); !ok) return ok;
+  for (size_t i = 0; i < count(list); ++i) {
+    const Certificate& certificate = *list->Get(static_cast<uoffset_t>(i));
+    const size_t chain = view(certificate.chain_pem()).size(), key = view(certificate.key_pem()).size();
+    if (chain == 0 || key == 0 || chain > kMaxPemBytes || key > kMaxPemBytes) {
+      return fail("certificate {}: chain of {} bytes, key of {} bytes", view(certificate.id()), chain, key);
+    }
+  }
+  for (size_t i = 0; i < count((*found)->ticket_keys()); ++i) {
+    const TicketKey& key = *(*found)->ticket_keys()->Get(static_cast<uoffset_t>(i));
+    if (count(key.key()) != 80) return fail("ticket key {} of {} bytes, expected 80", i, count(key.key()));
+  }
+  return {};
+}
+
+Status verify_part(PartKind kind, std::span<const std::byte> bytes) {
+  switch (kind) {
+    case PartKind::table: return verify_table(bytes);
+    case PartKind::endpoints: return verify_endpoints(bytes);
+    case PartKind::secrets: return verify_secrets(bytes);
+  }
+  return fail("unknown part {}", static_cast<int>(kind));
+}
+
+}  // namespace sluice::ir

@@ -1,0 +1,246 @@
+#include "dataplane/agent/metrics.h"
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include <prometheus/text_serializer.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "dataplane/http/error.h"
+
+namespace sluice::agent {
+namespace {
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using shared::Cell;
+using shared::ClusterSlot;
+using shared::CounterPage;
+using shared::Histogram;
+using shared::RouteSlot;
+
+constexpr const char* kCodeClasses[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+
+struct HistogramSum {
+  std::array<uint64_t, shared::kDurationBoundsUs.size() + 1> buckets{};
+  uint64_t sum_us = 0;
+  void add(const Histogram& from) {
+    for (size_t i = 0; i < buckets.size(); ++i) buckets[i] += from.buckets[i].get();
+    sum_us += from.sum_us.get();
+  }
+};
+struct RouteSum {
+  std::array<uint64_t, 6> requests{};
+  HistogramSum duration, upstream;
+  uint64_t bytes_in = 0, bytes_out = 0, retries = 0;
+};
+struct ClusterSum {
+  uint64_t attempts = 0, connect_failures = 0, timeouts = 0, resets = 0, opened = 0, active = 0, idle = 0;
+};
+
+// Calls visit(slot) for each slot in use. Goes by what the memory file holds: reading a hole of the mapping would fill it.
+template <class Slot, size_t N, class Visit>
+void each_slot(const CounterView& view, const std::array<Slot, N>& slots, Visit visit) {
+  const auto begin = static_cast<off_t>(reinterpret_cast<const char*>(&slots) - reinterpret_cast<const char*>(view.page()));
+  const off_t end = begin + static_cast<off_t>(sizeof slots);
+  size_t next = 0;
+  for (off_t at = lseek(view.fd(), begin, SEEK_DATA); at >= 0 && at < end;) {
+    off_t hole = lseek(view.fd(), at, SEEK_HOLE);
+    if (hole < 0 || hole > end) hole = end;
+    const size_t first = static_cast<size_t>(at - begin) / sizeof(Slot);
+    const size_t last = std::min(N, (static_cast<size_t>(hole - begin) + sizeof(Slot) - 1) / sizeof(Slot));
+    for (next = std::max(next, first); next < last; ++next) {
+      const Slot& slot = slots[next];
+      // The key is stored after the label, and the label never changes.
+      if (slot.key.load(std::memory_order_acquire) != 0) visit(slot, std::string(slot.label, strnlen(slot.label, Slot::kLabelBytes)));
+    }
+    at = hole < end ? lseek(view.fd(), hole, SEEK_DATA) : end;
+  }
+}
+
+class Families {
+ public:
+  MetricFamily& family(const char* name, const char* help, MetricType type) {
+    MetricFamily& family = families_.emplace_back();
+    family.name = name;
+    family.help = help;
+    family.type = type;
+    return family;
+  }
+  void single(const char* name, const char* help, MetricType type, double value) { put(family(name, help, type), value, {}); }
+  static void put(MetricFamily& family, double value, std::vector<ClientMetric::Label> labels) {
+    ClientMetric& metric = family.metric.emplace_back();
+    metric.label = std::move(labels);
+    if (family.type == MetricType::Counter) metric.counter.value = value;
+    else metric.gauge.value = value;
+  }
+  static void put(MetricFamily& family, const HistogramSum& sum, std::vector<ClientMetric::Label> labels) {
+    ClientMetric& metric = family.metric.emplace_back();
+    metric.label = std::move(labels);
+    uint64_t count = 0;
+    for (size_t i = 0; i < sum.buckets.size(); ++i) {
+      count += sum.buckets[i];
+      const bool last = i == shared::kDurationBoundsUs.size();
+      metric.histogram.bucket.push_back({count, last ? std::numeric_limits<double>::infinity() : shared::kDurationBoundsUs[i] / 1e6});
+    }
+    metric.histogram.sample_count = count;
+    metric.histogram.sample_sum = static_cast<double>(sum.sum_us) / 1e6;
+  }
+  std::vector<MetricFamily> take() {
+    std::erase_if(families_, [](const MetricFamily& family) { return family.metric.empty(); });
+    return std::move(families_);
+  }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void collect_routes(const std::vector<CounterView>& pages, Families& out) {
+  std::map<std::string, RouteSum> routes;
+  for (const CounterView& view : pages) {
+    each_slot(view, view.page()->routes, [&](const RouteSlot& slot, const std::string& label) {
+      RouteSum& sum = routes[label];
+      for (size_t i = 0; i < sum.requests.size(); ++i) sum.requests[i] += slot.requests[i].get();
+      sum.duration.add(slot.duration);
+      sum.upstream.add(slot.upstream_duration);
+      sum.bytes_in += slot.bytes_in.get();
+      sum.bytes_out += slot.bytes_out.get();
+      sum.retries += slot.retries.get();
+    });
+  }
+  MetricFamily requests, duration, upstream, received, sent, retries;
+  auto name = [](MetricFamily& family, const char* what, const char* help, MetricType type) {
+    family.name = what;
+    family.help = help;
+    family.type = type;
+  };
+  name(requests, "sluice_requests_total", "Requests by route and class of the answer's status; none = no answer was sent.", MetricType::Counter);
+  name(duration, "sluice_request_duration_seconds", "From the request's first byte to the answer's last.", MetricType::Histogram);
+  name(upstream, "sluice_upstream_duration_seconds", "From the request sent to an upstream to its answer's head.", MetricType::Histogram);
+  name(received, "sluice_request_body_bytes_total", "Bytes of request bodies.", MetricType::Counter);
+  name(sent, "sluice_response_body_bytes_total", "Bytes of response bodies.", MetricType::Counter);
+  name(retries, "sluice_request_retries_total", "Requests tried again on another endpoint.", MetricType::Counter);
+  for (const auto& [route, sum] : routes) {
+    for (size_t i = 0; i < sum.requests.size(); ++i) {
+      if (sum.requests[i] != 0) Families::put(requests, static_cast<double>(sum.requests[i]), {{"route", route}, {"code_class", kCodeClasses[i]}});
+    }
+    Families::put(duration, sum.duration, {{"route", route}});
+    Families::put(upstream, sum.upstream, {{"route", route}});
+    Families::put(received, static_cast<double>(sum.bytes_in), {{"route", route}});
+    Families::put(sent, static_cast<double>(sum.bytes_out), {{"route", route}});
+    Families::put(retries, static_cast<double>(sum.retries), {{"route", route}});
+  }
+  for (MetricFamily* family : {&requests, &duration, &upstream, &received, &sent, &retries}) {
+    out.family("", "", MetricType::Untyped) = std::move(*family);
+  }
+}
+
+void collect_clusters(const std::vector<CounterView>& pages, Families& out) {
+  std::map<std::string, ClusterSum> clusters;
+  for (const CounterView& view : pages) {
+    each_slot(view, view.page()->clusters, [&](const ClusterSlot& slot, const std::string& label) {
+      ClusterSum& sum = clusters[label];
+      sum.attempts += slot.attempts.get();
+      sum.connect_failures += slot.connect_failures.get();
+      sum.timeouts += slot.timeouts.get();
+      sum.resets += slot.resets.get();
+      sum.opened += slot.connections_opened.get();
+      sum.active += slot.active_connections.get();
+      sum.idle += slot.idle_connections.get();
+    });
+  }
+  std::vector<std::pair<std::string, ClusterSum>> list(clusters.begin(), clusters.end());
+  auto each = [&](const char* name, const char* help, MetricType type, auto value) {
+    MetricFamily& family = out.family(name, help, type);
+    for (const auto& [cluster, sum] : list) Families::put(family, static_cast<double>(value(sum)), {{"cluster", cluster}});
+  };
+  each("sluice_upstream_attempts_total", "Attempts on endpoints of a cluster, retries included.", MetricType::Counter,
+       [](const ClusterSum& sum) { return sum.attempts; });
+  MetricFamily& failures = out.family("sluice_upstream_failures_total", "Attempts that failed: connect, timeout or reset.", MetricType::Counter);
+  for (const auto& [cluster, sum] : list) {
+    Families::put(failures, static_cast<double>(sum.connect_failures), {{"cluster", cluster}, {"reason", "connect"}});
+    Families::put(failures, static_cast<double>(sum.timeouts), {{"cluster", cluster}, {"reason", "timeout"}});
+    Families::put(failures, static_cast<double>(sum.resets), {{"cluster", cluster}, {"reason", "reset"}});
+  }
+  each("sluice_upstream_connections_opened_total", "Connections opened to endpoints.", MetricType::Counter,
+       [](const ClusterSum& sum) { return sum.opened; });
+  each("sluice_upstream_connections_active", "Upstream connections with a request on them.", MetricType::Gauge,
+       [](const ClusterSum& sum) { return sum.active; });
+  each("sluice_upstream_connections_idle", "Upstream connections kept for the next request.", MetricType::Gauge,
+       [](const ClusterSum& sum) { return sum.idle; });
+}
+
+void collect_totals(const std::vector<CounterView>& pages, Families& out) {
+  auto total = [&](const char* name, const char* help, MetricType type, Cell CounterPage::*cell) {
+    uint64_t sum = 0;
+    for (const CounterView& view : pages) sum += (view.page()->*cell).get();
+    out.single(name, help, type, static_cast<double>(sum));
+  };
+  total("sluice_connections_accepted_total", "Client connections accepted.", MetricType::Counter, &CounterPage::connections_accepted);
+  total("sluice_connections_active", "Client connections open.", MetricType::Gauge, &CounterPage::connections_active);
+  total("sluice_streams_active", "Requests in progress.", MetricType::Gauge, &CounterPage::streams_active);
+  total("sluice_streams_total", "Requests begun.", MetricType::Counter, &CounterPage::streams_total);
+  total("sluice_tls_handshakes_total", "TLS handshakes completed, resumed ones included.", MetricType::Counter, &CounterPage::tls_handshakes);
+  total("sluice_tls_resumed_total", "TLS handshakes that resumed a session.", MetricType::Counter, &CounterPage::tls_resumed);
+  total("sluice_tls_failures_total", "TLS handshakes that failed.", MetricType::Counter, &CounterPage::tls_failures);
+  total("sluice_upgrades_total", "Connections that changed their protocol.", MetricType::Counter, &CounterPage::upgrades);
+  total("sluice_access_log_lines_total", "Access log lines written.", MetricType::Counter, &CounterPage::log_lines);
+  total("sluice_access_log_dropped_total", "Access log lines dropped: slow or full disk, blocked pipe.", MetricType::Counter, &CounterPage::log_dropped);
+  total("sluice_tables_mapped", "Route tables mapped by workers.", MetricType::Gauge, &CounterPage::tables_mapped);
+  MetricFamily& replies = out.family("sluice_local_replies_total", "Answers made here, by reason.", MetricType::Counter);
+  for (size_t i = 1; i < static_cast<size_t>(http::Reason::kCount); ++i) {
+    uint64_t sum = 0;
+    for (const CounterView& view : pages) sum += view.page()->reasons[i].get();
+    if (sum != 0) Families::put(replies, static_cast<double>(sum), {{"reason", std::string(http::describe(static_cast<http::Reason>(i)).word)}});
+  }
+}
+
+void collect_condition(const Condition& condition, Families& out) {
+  out.single("sluice_workers", "Workers that should run.", MetricType::Gauge, condition.workers_total);
+  out.single("sluice_workers_ready", "Workers that run a state.", MetricType::Gauge, condition.workers_ready);
+  out.single("sluice_worker_restarts_total", "Workers that ended unexpectedly and were replaced.", MetricType::Counter, condition.worker_restarts);
+  out.single("sluice_control_plane_connected", "1 = connected to the control plane.", MetricType::Gauge, condition.connected ? 1 : 0);
+  out.single("sluice_states_applied_total", "States that all workers took, since the agent started.", MetricType::Counter,
+             static_cast<double>(condition.states_applied));
+  out.single("sluice_states_refused_total", "States refused, since the agent started.", MetricType::Counter,
+             static_cast<double>(condition.states_refused));
+  out.single("sluice_state_write_failures_total", "States that could not be written to disk.", MetricType::Counter,
+             static_cast<double>(condition.persist_failures));
+  HistogramSum propagation;
+  propagation.add(condition.propagation);
+  Families::put(out.family("sluice_propagation_seconds", "From a state published by the control plane to all workers running it.", MetricType::Histogram),
+                propagation, {});
+  if (condition.running == nullptr) return;
+  out.single("sluice_generation", "Sequence of the state that all workers run.", MetricType::Gauge, static_cast<double>(condition.running->id.sequence));
+  const auto* certificates = condition.running->secrets().certificates();
+  if (certificates == nullptr) return;
+  MetricFamily& expiry = out.family("sluice_certificate_not_after_seconds", "End of a certificate's validity, Unix time.", MetricType::Gauge);
+  for (const ir::Certificate* certificate : *certificates) {
+    if (expiry.metric.size() == Metrics::kMaxCertificates) break;
+    Families::put(expiry, static_cast<double>(certificate->not_after()), {{"id", certificate->id()->str()}});
+  }
+}
+}  // namespace
+
+std::vector<MetricFamily> Metrics::Collect() const {
+  Families out;
+  collect_condition(condition_, out);
+  collect_totals(condition_.counters, out);
+  collect_routes(condition_.counters, out);
+  collect_clusters(condition_.counters, out);
+  return out.take();
+}
+
+std::string render_metrics(const Condition& condition) {
+  try {
+    std::ostringstream text;
+    prometheus::TextSerializer().Serialize(text, Metrics(condition).Collect());
+    return std::move(text).str();
+  } catch (const std::exception& error) {
+    return fmt::format("# {}\n", error.what());
+  }
+}
+
+}  // namespace sluice::agent

@@ -1,0 +1,39 @@
+#include "dataplane/agent/state.h"
+
+#include "common/ir/verify.h"
+
+namespace sluice::agent {
+
+const char* part_name(ir::PartKind kind) {
+  switch (kind) {
+    case ir::PartKind::table: return "table";
+    case ir::PartKind::endpoints: return "endpoints";
+    case ir::PartKind::secrets: return "secrets";
+  }
+  return "unknown";
+}
+
+std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd, const ir::ContentHash& hash) {
+  auto part = std::make_shared<Part>();
+  auto mapping = ir::Mapping::map(fd.get(), ir::kMaxPartBytes);
+  if (!mapping) {
+    const bool unsealed = mapping.error().message.find("sealed") != std::string::npos;
+    return std::unexpected(PartError{unsealed ? ir::NackReason::not_sealed : ir::NackReason::too_large, mapping.error().message});
+  }
+  part->mapping = std::move(*mapping);
+  part->fd = std::move(fd);
+  part->hash = ir::content_hash(part->bytes());
+  if (part->hash != hash) return std::unexpected(PartError{ir::NackReason::bad_hash, fmt::format("{}: other bytes than announced", part_name(kind))});
+  if (Status verified = ir::verify_part(kind, part->bytes()); !verified) {
+    return std::unexpected(PartError{ir::NackReason::bad_schema, fmt::format("{}: {}", part_name(kind), verified.error().message)});
+  }
+  return part;
+}
+
+std::expected<std::shared_ptr<const Part>, PartError> make_part(ir::PartKind kind, std::span<const std::byte> bytes) {
+  auto fd = ir::make_sealed(part_name(kind), bytes);
+  if (!fd) return std::unexpected(PartError{ir::NackReason::internal, fd.error().message});
+  return check_part(kind, std::move(*fd), ir::content_hash(bytes));
+}
+
+}  // namespace sluice::agent

@@ -1,0 +1,43 @@
+// A state as the agent has it: three verified, sealed parts. Parts are shared between states that have them in common.
+#pragma once
+#include <array>
+#include <memory>
+
+#include "common/base/unique_fd.h"
+#include "common/ir/memfd.h"
+#include "common/ir/push_frame.h"
+#include "common/ir/route_table_generated.h"
+
+namespace sluice::agent {
+
+struct Part {
+  UniqueFd fd;
+  ir::Mapping mapping;
+  ir::ContentHash hash;
+  [[nodiscard]] std::span<const std::byte> bytes() const { return mapping.bytes(); }
+};
+
+struct State {
+  ir::StateId id;
+  uint64_t published_ns = 0;  // 0 = unknown: from disk, or from an earlier agent
+  std::array<std::shared_ptr<const Part>, ir::kParts> parts;
+  [[nodiscard]] const ir::RouteTable& table() const { return *flatbuffers::GetRoot<ir::RouteTable>(parts[0]->bytes().data()); }
+  [[nodiscard]] const ir::SecretSet& secrets() const {
+    return *flatbuffers::GetRoot<ir::SecretSet>(parts[static_cast<size_t>(ir::PartKind::secrets)]->bytes().data());
+  }
+};
+
+// What was wrong with a part, in the protocol's words.
+struct PartError {
+  ir::NackReason reason{};
+  std::string text;
+};
+
+// Maps, hashes and verifies: sealed, of that hash, readable without further checks.
+[[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd, const ir::ContentHash& hash);
+// The same for bytes from disk: copied into a sealed memfd first.
+[[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> make_part(ir::PartKind kind, std::span<const std::byte> bytes);
+
+[[nodiscard]] const char* part_name(ir::PartKind kind);
+
+}  // namespace sluice::agent

@@ -1,0 +1,219 @@
+#include "dataplane/agent/state_store.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+
+namespace sluice::agent {
+namespace asio = boost::asio;
+namespace {
+constexpr std::chrono::milliseconds kPause{1000};
+constexpr const char* kManifest = "manifest";
+constexpr const char* kPrevious = "manifest.previous";
+
+struct Manifest {
+  static constexpr uint64_t kMagic = 0x534c554943455354;  // "SLUICEST"
+  uint64_t magic = kMagic;
+  uint32_t version = 1;
+  uint32_t schema = ir::kSchemaVersion;
+  uint64_t number = 0;
+  ir::StateId id;
+  std::array<uint64_t, ir::kParts> sizes{};  // secrets: 0 = not kept
+  std::array<ir::ContentHash, ir::kParts> hashes{};
+  ir::ContentHash checksum;                  // of everything before
+};
+static_assert(std::is_trivially_copyable_v<Manifest> && sizeof(Manifest) % 8 == 0);
+
+ir::ContentHash checksum(const Manifest& manifest) {
+  return ir::content_hash(std::as_bytes(std::span(&manifest, 1)).first(offsetof(Manifest, checksum)));
+}
+
+std::string part_file(ir::PartKind kind, uint64_t number) { return fmt::format("state.{}.{}", part_name(kind), number); }
+
+std::unexpected<Error> failed(const char* what, const std::string& path) { return fail("{} {}: {}", what, path, std::strerror(errno)); }
+
+// Whole or not at all: beside its place, synced, renamed.
+Status write_file(const std::string& path, std::span<const std::byte> bytes, mode_t mode) {
+  const std::string temporary = path + ".new";
+  ::unlink(temporary.c_str());
+  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  if (!fd) return failed("create", temporary);
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return failed("write", temporary);
+    done += static_cast<size_t>(n);
+  }
+  if (::fsync(fd.get()) != 0) return failed("sync", temporary);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return failed("rename", temporary);
+  return {};
+}
+
+// Exactly `size` bytes, of a plain file.
+Result<std::vector<std::byte>> read_file(const std::string& path, size_t size) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  struct stat info {};
+  if (!fd || fstat(fd.get(), &info) != 0) return failed("open", path);
+  if (!S_ISREG(info.st_mode) || static_cast<size_t>(info.st_size) != size) return fail("{} has {} bytes, expected {}", path, info.st_size, size);
+  std::vector<std::byte> bytes(size);
+  for (size_t done = 0; done < size;) {
+    const ssize_t n = ::read(fd.get(), bytes.data() + done, size - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return failed("read", path);
+    done += static_cast<size_t>(n);
+  }
+  return bytes;
+}
+
+Result<Manifest> read_manifest(const std::string& path) {
+  auto bytes = read_file(path, sizeof(Manifest));
+  if (!bytes) return std::unexpected(bytes.error());
+  Manifest manifest;
+  std::memcpy(static_cast<void*>(&manifest), bytes->data(), sizeof manifest);
+  if (manifest.magic != Manifest::kMagic || manifest.version != 1 || manifest.checksum != checksum(manifest)) return fail("{} is damaged", path);
+  if (manifest.schema != ir::kSchemaVersion) return fail("{} is of schema version {}", path, manifest.schema);
+  for (uint64_t size : manifest.sizes) {
+    if (size > ir::kMaxPartBytes) return fail("{}: part of {} bytes", path, size);
+  }
+  return manifest;
+}
+
+std::vector<std::byte> empty_secrets() {
+  flatbuffers::FlatBufferBuilder builder;
+  ir::SecretSetT none;
+  none.schema_version = ir::kSchemaVersion;
+  builder.Finish(ir::SecretSet::Pack(builder, &none));
+  const auto bytes = std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize()));
+  return {bytes.begin(), bytes.end()};
+}
+
+Result<std::shared_ptr<const State>> read_generation(const std::string& folder, const char* name, bool secrets) {
+  auto manifest = read_manifest(folder + "/" + name);
+  if (!manifest) return std::unexpected(manifest.error());
+  auto state = std::make_shared<State>();
+  state->id = manifest->id;
+  for (size_t i = 0; i < ir::kParts; ++i) {
+    const auto kind = static_cast<ir::PartKind>(i);
+    const bool skip = kind == ir::PartKind::secrets && (!secrets || manifest->sizes[i] == 0);
+    auto bytes = skip ? empty_secrets() : read_file(folder + "/" + part_file(kind, manifest->number), manifest->sizes[i]);
+    if (!bytes) return std::unexpected(bytes.error());
+    auto part = make_part(kind, *bytes);
+    explicit_bzero(bytes->data(), bytes->size());
+    if (!part) return fail("{}: {}", part_file(kind, manifest->number), part.error().text);
+    if (!skip && (*part)->hash != manifest->hashes[i]) return fail("{} is damaged", part_file(kind, manifest->number));
+    state->parts[i] = std::move(*part);
+  }
+  return state;
+}
+
+// Files of generations that no manifest names, and what an interrupted write left.
+void sweep(const std::string& folder, uint64_t keep, uint64_t keep_too, bool secrets) {
+  DIR* listing = opendir(folder.c_str());
+  if (listing == nullptr) return;
+  std::vector<std::string> doomed;
+  while (const dirent* entry = readdir(listing)) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with("state.") && name != std::string(kManifest) + ".new") continue;
+    bool kept = false;
+    for (size_t i = 0; i < ir::kParts; ++i) {
+      const auto kind = static_cast<ir::PartKind>(i);
+      if (kind == ir::PartKind::secrets && !secrets) continue;
+      kept |= name == part_file(kind, keep) || name == part_file(kind, keep_too);
+    }
+    if (!kept) doomed.push_back(folder + "/" + name);
+  }
+  closedir(listing);
+  for (const std::string& path : doomed) ::unlink(path.c_str());
+}
+}  // namespace
+
+Status write_state(const std::string& folder, const State& state, bool secrets) {
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return failed("create folder", folder);
+  const std::string newest = folder + "/" + kManifest, previous = folder + "/" + kPrevious;
+  const auto before = read_manifest(newest), before_that = read_manifest(previous);
+  Manifest manifest;
+  manifest.number = 1 + std::max(before ? before->number : 0, before_that ? before_that->number : 0);
+  manifest.id = state.id;
+  for (size_t i = 0; i < ir::kParts; ++i) {
+    const auto kind = static_cast<ir::PartKind>(i);
+    if (kind == ir::PartKind::secrets && !secrets) continue;
+    manifest.sizes[i] = state.parts[i]->bytes().size();
+    manifest.hashes[i] = state.parts[i]->hash;
+    const mode_t mode = kind == ir::PartKind::secrets ? 0600 : 0640;
+    if (Status written = write_file(folder + "/" + part_file(kind, manifest.number), state.parts[i]->bytes(), mode); !written) return written;
+  }
+  manifest.checksum = checksum(manifest);
+  // Between these two renames only the previous manifest exists, and it is whole. A damaged newest one does not push out a good previous one.
+  if (before && ::rename(newest.c_str(), previous.c_str()) != 0) return failed("rename", newest);
+  if (Status written = write_file(newest, std::as_bytes(std::span(&manifest, 1)), 0640); !written) return written;
+  const UniqueFd listing(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!listing || ::fsync(listing.get()) != 0) return failed("sync folder", folder);
+  sweep(folder, manifest.number, before ? before->number : before_that ? before_that->number : 0, secrets);
+  return {};
+}
+
+std::shared_ptr<const State> read_state(const std::string& folder, bool secrets, std::vector<std::string>& problems) {
+  for (const char* name : {kManifest, kPrevious}) {
+    auto state = read_generation(folder, name, secrets);
+    if (state) return *state;
+    problems.push_back(state.error().message);
+  }
+  return nullptr;
+}
+
+StateStore::StateStore(asio::io_context& io, std::string folder, bool secrets, uint64_t& failures)
+    : io_(io), folder_(std::move(folder)), secrets_(secrets), pause_(io), failures_(failures) {}
+StateStore::~StateStore() { disk_.join(); }
+
+std::shared_ptr<const State> StateStore::load() {
+  if (::access((folder_ + "/" + kManifest).c_str(), F_OK) != 0 && ::access((folder_ + "/" + kPrevious).c_str(), F_OK) != 0) return nullptr;
+  std::vector<std::string> problems;
+  auto state = read_state(folder_, secrets_, problems);
+  for (const std::string& problem : problems) log::error("state on disk not used", {{"reason", problem}});
+  if (state) log::info("state loaded from disk", {{"folder", folder_}, {"sequence", state->id.sequence}});
+  return state;
+}
+
+void StateStore::save(std::shared_ptr<const State> state) {
+  next_ = std::move(state);
+  if (!writing_) write_next();
+}
+
+void StateStore::write_next() {
+  writing_ = next_ != nullptr;
+  if (!writing_) return;
+  auto work = [this, state = std::exchange(next_, nullptr)] {
+    const Status result = write_state(folder_, *state, secrets_);
+    auto done = [this, result] { written(result); };
+    asio::post(io_, done);
+  };
+  asio::post(disk_, work);
+}
+
+void StateStore::written(const Status& result) {
+  if (!result) {
+    ++failures_;
+    log::error("state not written to disk", {{"error", result.error().message}});
+  }
+  pause_.expires_after(kPause);
+  auto next = [this](boost::system::error_code error) {
+    if (!error) write_next();
+  };
+  pause_.async_wait(next);
+}
+
+void StateStore::finish() {
+  disk_.join();
+  if (next_ == nullptr) return;
+  if (Status result = write_state(folder_, *next_, secrets_); !result) log::error("state not written to disk", {{"error", result.error().message}});
+  next_.reset();
+}
+
+}  // namespace sluice::agent
