@@ -1,20 +1,21 @@
-// The push protocol: control plane (server) to data plane agent (client) over a unix SOCK_SEQPACKET socket. One packet = one frame of fixed
-// size; the big things (table, endpoints, secrets) travel as sealed memfds in SCM_RIGHTS, at most one a packet. The state is always whole:
-// (table, endpoints, secrets), each with a content hash, under (boot id, sequence). So nothing can be applied by halves, a lost frame cannot
-// do harm, and every gap ends in the same way: the agent says which parts it lacks.
+// The push protocol: control plane (server) to data plane agent (client) over a unix SOCK_SEQPACKET socket. One packet
+// = one frame of fixed size; the big things (table, endpoints, secrets) travel as sealed memfds in SCM_RIGHTS, at most
+// one a packet. The state is always whole: (table, endpoints, secrets), each with a content hash, under (boot id,
+// sequence). So nothing can be applied by halves, a lost frame cannot do harm, and every gap ends in the same way: the
+// agent says which parts it lacks.
 //
 //   server                               agent
 //     | <- Hello{version, boot, seq, hashes it holds}
-//     | -> State{boot, seq, hashes}        hashes first; sent once at connect (when there is a state) and for each new state
-//     | <- Need{boot, seq, mask}           only if parts are missing; the server may have moved on: it answers for its newest state
-//     | -> Part{boot, seq, kind, hash}+fd  one packet a part; then the agent has all, verifies, applies
-//     | <- Ack{boot, seq} | Nack{boot, seq, reason, text}
-//     | <- Report{...}                     after each change of the workers, and once a second while there are changes
+//     | -> State{boot, seq, hashes}        hashes first; sent once at connect (when there is a state) and for each new
+//     state | <- Need{boot, seq, mask}           only if parts are missing; the server may have moved on: it answers
+//     for its newest state | -> Part{boot, seq, kind, hash}+fd  one packet a part; then the agent has all, verifies,
+//     applies | <- Ack{boot, seq} | Nack{boot, seq, reason, text} | <- Report{...}                     after each
+//     change of the workers, and once a second while there are changes
 //
-// Rules: a newer State replaces one under way; within one boot id a sequence never goes back; a frame of another version, size or order closes
-// the connection and the agent reconnects (backoff 50 ms x2 to 2 s). Only a peer of the expected uid (SO_PEERCRED) is served.
-// The framing and its checks live in push_frame.cpp, one packet's way over a socket in push_socket.cpp, the two ends in controlplane/publish and
-// dataplane/agent.
+// Rules: a newer State replaces one under way; within one boot id a sequence never goes back; a frame of another
+// version, size or order closes the connection and the agent reconnects (backoff 50 ms x2 to 2 s). Only a peer of the
+// expected uid (SO_PEERCRED) is served. The framing and its checks live in push_frame.cpp, one packet's way over a
+// socket in push_socket.cpp, the two ends in controlplane/publish and dataplane/agent.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -26,8 +27,8 @@
 
 namespace sluice::ir {
 
-inline constexpr uint32_t kSchemaVersion = 1;          // of route_table.fbs
-inline constexpr uint32_t kPushMagic = 0x534C5543;     // "SLUC"
+inline constexpr uint32_t kSchemaVersion = 1;       // of route_table.fbs
+inline constexpr uint32_t kPushMagic = 0x534C5543;  // "SLUC"
 inline constexpr uint16_t kPushVersion = 1;
 inline constexpr size_t kMaxPartBytes = size_t{1} << 30;
 
@@ -59,19 +60,19 @@ struct PushFrame {
   uint16_t version = kPushVersion;
   FrameType type{};
   StateId id;
-  std::array<ContentHash, kParts> hashes{};   // hello, state: of each part; part: only [kind]
-  std::array<uint64_t, kParts> sizes{};       // state, part
-  PartKind part{};                            // part
-  uint8_t need_mask = 0;                      // need: bit = 1 << PartKind
-  NackReason reason{};                        // nack
-  uint32_t text_size = 0;                     // nack: bytes of text
-  uint64_t published_ns = 0;                  // state: CLOCK_MONOTONIC when the control plane published it (both ends share the kernel)
+  std::array<ContentHash, kParts> hashes{};  // hello, state: of each part; part: only [kind]
+  std::array<uint64_t, kParts> sizes{};      // state, part
+  PartKind part{};                           // part
+  uint8_t need_mask = 0;                     // need: bit = 1 << PartKind
+  NackReason reason{};                       // nack
+  uint32_t text_size = 0;                    // nack: bytes of text
+  uint64_t published_ns = 0;  // state: CLOCK_MONOTONIC when the control plane published it (both ends share the kernel)
   // report
-  uint32_t workers_ready = 0;                 // workers that run `id`
+  uint32_t workers_ready = 0;  // workers that run `id`
   uint32_t workers_total = 0;
-  uint32_t workers_restarted = 0;             // since the data plane started
-  uint32_t listeners = 0;                     // entries of `bound`
-  struct Bound {                              // what a listener really listens on
+  uint32_t workers_restarted = 0;  // since the data plane started
+  uint32_t listeners = 0;          // entries of `bound`
+  struct Bound {                   // what a listener really listens on
     char name[16];
     uint16_t port;
   };

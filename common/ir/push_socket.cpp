@@ -78,7 +78,8 @@ Result<bool> send_frame(int socket, const PushFrame& frame, int part) {
 Result<uint32_t> peer_uid(int socket) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return fail("SO_PEERCRED: {}", std::strerror(errno));
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+    return fail("SO_PEERCRED: {}", std::strerror(errno));
   return credentials.uid;
 }
 

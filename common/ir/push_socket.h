@@ -1,5 +1,6 @@
-// One push frame over a SOCK_SEQPACKET unix socket, with at most one descriptor. Never blocks: used by both ends of the push protocol
-// (controlplane/publish, dataplane/agent), each behind its own event loop. Descriptors that should not be there are closed.
+// One push frame over a SOCK_SEQPACKET unix socket, with at most one descriptor. Never blocks: used by both ends of the
+// push protocol (controlplane/publish, dataplane/agent), each behind its own event loop. Descriptors that should not be
+// there are closed.
 #pragma once
 #include <optional>
 #include <string>

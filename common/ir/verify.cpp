@@ -50,25 +50,31 @@ Result<const Root*> versioned_root(std::string_view what, std::span<const std::b
 Status cidrs(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Cidr>>* list) {
   for (size_t i = 0; i < count(list); ++i) {
     const Cidr& cidr = *list->Get(static_cast<uoffset_t>(i));
-    if (cidr.address() == nullptr || cidr.bits() > 128) return fail("{} {}: address missing or {} bits", what, i, cidr.bits());
+    if (cidr.address() == nullptr || cidr.bits() > 128)
+      return fail("{} {}: address missing or {} bits", what, i, cidr.bits());
   }
   return {};
 }
 
 Status settings(const Settings* settings) {
   if (settings == nullptr) return {};  // all defaults
-  if (settings->workers() > kMaxTableWorkers) return fail("{} workers, the limit is {}", settings->workers(), kMaxTableWorkers);
+  if (settings->workers() > kMaxTableWorkers)
+    return fail("{} workers, the limit is {}", settings->workers(), kMaxTableWorkers);
   if (const LimitSettings* limits = settings->limits()) {
-    if (limits->header_bytes() < 1024 || limits->header_bytes() > (1u << 20)) return fail("limit header_bytes {}", limits->header_bytes());
-    if (limits->request_line() < 256 || limits->request_line() > (1u << 20)) return fail("limit request_line {}", limits->request_line());
-    if (limits->header_count() < 1 || limits->header_count() > 10000) return fail("limit header_count {}", limits->header_count());
+    if (limits->header_bytes() < 1024 || limits->header_bytes() > (1u << 20))
+      return fail("limit header_bytes {}", limits->header_bytes());
+    if (limits->request_line() < 256 || limits->request_line() > (1u << 20))
+      return fail("limit request_line {}", limits->request_line());
+    if (limits->header_count() < 1 || limits->header_count() > 10000)
+      return fail("limit header_count {}", limits->header_count());
   }
   if (const AccessLogSettings* log = settings->access_log()) {
     if (Status ok = text("access log path", log->path(), kMaxNameBytes); !ok) return ok;
     if (Status ok = text("access log format", log->format(), kMaxValueBytes); !ok) return ok;
   }
   if (const TlsSettings* tls = settings->tls()) {
-    if (tls->min_version() != 0x0303 && tls->min_version() != 0x0304) return fail("TLS minimum version {:#x}", tls->min_version());
+    if (tls->min_version() != 0x0303 && tls->min_version() != 0x0304)
+      return fail("TLS minimum version {:#x}", tls->min_version());
     if (Status ok = text("TLS ciphers", tls->ciphers(), kMaxNameBytes); !ok) return ok;
   }
   if (settings->drain_ms() > 24u * 3600 * 1000) return fail("drain_ms {}", settings->drain_ms());
@@ -77,39 +83,47 @@ Status settings(const Settings* settings) {
 }
 
 Status listeners(const flatbuffers::Vector<flatbuffers::Offset<Listener>>* list) {
-  if (Status ok = sorted("listener", list, 15, [](const Listener& listener) { return listener.name(); }); !ok) return ok;
+  if (Status ok = sorted("listener", list, 15, [](const Listener& listener) { return listener.name(); }); !ok)
+    return ok;
   size_t addresses = 0;
   for (size_t i = 0; i < count(list); ++i) {
     const Listener& listener = *list->Get(static_cast<uoffset_t>(i));
     const std::string_view name = view(listener.name());
     if (!check::is_token(name)) return fail("listener name '{}'", name);
-    if (listener.protocol() > ListenerProtocol::MAX) return fail("listener {}: protocol {}", name, static_cast<int>(listener.protocol()));
-    if (Status ok = text("class", listener.class_(), kMaxNameBytes); !ok) return at(fmt::format("listener {}", name), ok);
+    if (listener.protocol() > ListenerProtocol::MAX)
+      return fail("listener {}: protocol {}", name, static_cast<int>(listener.protocol()));
+    if (Status ok = text("class", listener.class_(), kMaxNameBytes); !ok)
+      return at(fmt::format("listener {}", name), ok);
     addresses += count(listener.addresses()) == 0 ? 2 : count(listener.addresses());
     for (size_t k = 0; k < count(listener.addresses()); ++k) {
       const flatbuffers::String* literal = listener.addresses()->Get(static_cast<uoffset_t>(k));
       in6_addr parsed;
       const bool fits = literal->size() == std::strlen(literal->c_str());
-      if (!fits || (inet_pton(AF_INET, literal->c_str(), &parsed) != 1 && inet_pton(AF_INET6, literal->c_str(), &parsed) != 1)) {
+      if (!fits ||
+          (inet_pton(AF_INET, literal->c_str(), &parsed) != 1 && inet_pton(AF_INET6, literal->c_str(), &parsed) != 1)) {
         return fail("listener {}: '{}' is no address", name, view(literal));
       }
     }
   }
-  if (addresses > kMaxListenerAddresses) return fail("{} listening addresses, the limit is {}", addresses, kMaxListenerAddresses);
+  if (addresses > kMaxListenerAddresses)
+    return fail("{} listening addresses, the limit is {}", addresses, kMaxListenerAddresses);
   return {};
 }
 
 Status clusters(const flatbuffers::Vector<flatbuffers::Offset<Cluster>>* list) {
-  if (Status ok = sorted("cluster", list, kMaxNameBytes, [](const Cluster& cluster) { return cluster.name(); }); !ok) return ok;
+  if (Status ok = sorted("cluster", list, kMaxNameBytes, [](const Cluster& cluster) { return cluster.name(); }); !ok)
+    return ok;
   for (size_t i = 0; i < count(list); ++i) {
     const Cluster& cluster = *list->Get(static_cast<uoffset_t>(i));
     const std::string where = fmt::format("cluster {}", view(cluster.name()));
     if (cluster.lb() > LbPolicy::MAX) return fail("{}: policy {}", where, static_cast<int>(cluster.lb()));
-    if (cluster.protocol() > UpstreamProtocol::MAX) return fail("{}: protocol {}", where, static_cast<int>(cluster.protocol()));
+    if (cluster.protocol() > UpstreamProtocol::MAX)
+      return fail("{}: protocol {}", where, static_cast<int>(cluster.protocol()));
     if (Status ok = check::origin(cluster.origin()); !ok) return at(where, ok);
     if (cluster.tls() == nullptr) continue;
     if (Status ok = text("SNI", cluster.tls()->sni(), kMaxHostBytes); !ok) return at(where, ok);
-    if (view(cluster.tls()->ca_pem()).size() > kMaxPemBytes) return fail("{}: CA of {} bytes", where, view(cluster.tls()->ca_pem()).size());
+    if (view(cluster.tls()->ca_pem()).size() > kMaxPemBytes)
+      return fail("{}: CA of {} bytes", where, view(cluster.tls()->ca_pem()).size());
   }
   return {};
 }
@@ -133,7 +147,8 @@ class Aligned {
 
 Status hosts(const RouteTable& table) {
   const auto* list = table.hosts();
-  if (Status ok = sorted("host", list, kMaxHostBytes, [](const VirtualHostRef& host) { return host.host(); }); !ok) return ok;
+  if (Status ok = sorted("host", list, kMaxHostBytes, [](const VirtualHostRef& host) { return host.host(); }); !ok)
+    return ok;
   for (size_t i = 0; i < count(list); ++i) {
     const VirtualHostRef& ref = *list->Get(static_cast<uoffset_t>(i));
     const std::string where = fmt::format("host {}", view(ref.host()));
@@ -141,7 +156,8 @@ Status hosts(const RouteTable& table) {
     const Aligned data(*ref.data());
     auto host = root<VirtualHost>("virtual host", data.bytes());
     if (!host) return fail("{}: {}", where, host.error().message);
-    if (view((*host)->host()) != view(ref.host())) return fail("{}: content is of host '{}'", where, view((*host)->host()));
+    if (view((*host)->host()) != view(ref.host()))
+      return fail("{}: content is of host '{}'", where, view((*host)->host()));
     if (Status ok = check::virtual_host(**host, table); !ok) return at(where, ok);
   }
   return {};
@@ -156,9 +172,14 @@ Status verify_table(std::span<const std::byte> bytes) {
   if (Status ok = listeners(table.listeners()); !ok) return ok;
   if (Status ok = clusters(table.clusters()); !ok) return ok;
   if (Status ok = hosts(table); !ok) return ok;
-  if (Status ok = sorted("TLS host", table.tls_hosts(), kMaxHostBytes, [](const TlsHost& host) { return host.host(); }); !ok) return ok;
+  if (Status ok = sorted("TLS host", table.tls_hosts(), kMaxHostBytes, [](const TlsHost& host) { return host.host(); });
+      !ok)
+    return ok;
   for (size_t i = 0; i < count(table.tls_hosts()); ++i) {
-    if (Status ok = text("certificate id", table.tls_hosts()->Get(static_cast<uoffset_t>(i))->certificate(), kMaxNameBytes, true); !ok) return ok;
+    if (Status ok = text("certificate id", table.tls_hosts()->Get(static_cast<uoffset_t>(i))->certificate(),
+                         kMaxNameBytes, true);
+        !ok)
+      return ok;
   }
   if (Status ok = text("default certificate", table.default_certificate(), kMaxNameBytes); !ok) return ok;
   if (table.not_found() == nullptr) return {};
@@ -170,7 +191,10 @@ Status verify_endpoints(std::span<const std::byte> bytes) {
   const auto found = versioned_root<EndpointSet>("endpoint set", bytes);
   if (!found) return std::unexpected(found.error());
   const auto* list = (*found)->clusters();
-  if (Status ok = sorted("cluster", list, kMaxNameBytes, [](const ClusterEndpoints& cluster) { return cluster.name(); }); !ok) return ok;
+  if (Status ok =
+          sorted("cluster", list, kMaxNameBytes, [](const ClusterEndpoints& cluster) { return cluster.name(); });
+      !ok)
+    return ok;
   for (size_t i = 0; i < count(list); ++i) {
     const ClusterEndpoints& cluster = *list->Get(static_cast<uoffset_t>(i));
     const std::string where = fmt::format("endpoints of {}", view(cluster.name()));
@@ -178,8 +202,10 @@ Status verify_endpoints(std::span<const std::byte> bytes) {
     std::tuple<uint64_t, uint64_t, uint16_t> before;
     for (size_t k = 0; k < count(cluster.endpoints()); ++k) {
       const Endpoint& endpoint = *cluster.endpoints()->Get(static_cast<uoffset_t>(k));
-      if (endpoint.address() == nullptr || endpoint.port() == 0) return fail("{}: endpoint {} without address or port", where, k);
-      if (endpoint.state() > EndpointState::MAX) return fail("{}: endpoint {} in state {}", where, k, static_cast<int>(endpoint.state()));
+      if (endpoint.address() == nullptr || endpoint.port() == 0)
+        return fail("{}: endpoint {} without address or port", where, k);
+      if (endpoint.state() > EndpointState::MAX)
+        return fail("{}: endpoint {} in state {}", where, k, static_cast<int>(endpoint.state()));
       if (Status ok = text("zone", endpoint.zone(), kMaxNameBytes); !ok) return at(where, ok);
       const std::tuple here(endpoint.address()->high(), endpoint.address()->low(), endpoint.port());
       if (k > 0 && !(before < here)) return fail("{}: endpoint {} is not sorted, or twice", where, k);
@@ -193,7 +219,10 @@ Status verify_secrets(std::span<const std::byte> bytes) {
   const auto found = versioned_root<SecretSet>("secret set", bytes);
   if (!found) return std::unexpected(found.error());
   const auto* list = (*found)->certificates();
-  if (Status ok = sorted("certificate", list, kMaxNameBytes, [](const Certificate& certificate) { return certificate.id(); }); !ok) return ok;
+  if (Status ok =
+          sorted("certificate", list, kMaxNameBytes, [](const Certificate& certificate) { return certificate.id(); });
+      !ok)
+    return ok;
   for (size_t i = 0; i < count(list); ++i) {
     const Certificate& certificate = *list->Get(static_cast<uoffset_t>(i));
     const size_t chain = view(certificate.chain_pem()).size(), key = view(certificate.key_pem()).size();
@@ -210,9 +239,12 @@ Status verify_secrets(std::span<const std::byte> bytes) {
 
 Status verify_part(PartKind kind, std::span<const std::byte> bytes) {
   switch (kind) {
-    case PartKind::table: return verify_table(bytes);
-    case PartKind::endpoints: return verify_endpoints(bytes);
-    case PartKind::secrets: return verify_secrets(bytes);
+    case PartKind::table:
+      return verify_table(bytes);
+    case PartKind::endpoints:
+      return verify_endpoints(bytes);
+    case PartKind::secrets:
+      return verify_secrets(bytes);
   }
   return fail("unknown part {}", static_cast<int>(kind));
 }

@@ -1,6 +1,7 @@
-// Is this part safe to read in place? The flatbuffers verifier (every offset, vector and nested virtual host inside its buffer) and then what it cannot
-// know: versions, sorted unique keys, indexes in range, closed enums and unions, statuses, bounds of strings and numbers, no control bytes where
-// HTTP would be split. Pure; never throws, never crashes whatever the bytes. After it, workers read without further checks.
+// Is this part safe to read in place? The flatbuffers verifier (every offset, vector and nested virtual host inside its
+// buffer) and then what it cannot know: versions, sorted unique keys, indexes in range, closed enums and unions,
+// statuses, bounds of strings and numbers, no control bytes where HTTP would be split. Pure; never throws, never
+// crashes whatever the bytes. After it, workers read without further checks.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -14,11 +15,11 @@ namespace sluice::ir {
 inline constexpr size_t kMaxHostBytes = 255;
 inline constexpr size_t kMaxPathBytes = 8192;
 inline constexpr size_t kMaxRegexBytes = 4096;
-inline constexpr size_t kMaxNameBytes = 1024;         // object names, labels, header names
-inline constexpr size_t kMaxValueBytes = 16384;       // header values, log formats
+inline constexpr size_t kMaxNameBytes = 1024;    // object names, labels, header names
+inline constexpr size_t kMaxValueBytes = 16384;  // header values, log formats
 inline constexpr size_t kMaxBodyBytes = size_t{1} << 20;
 inline constexpr size_t kMaxPemBytes = size_t{4} << 20;
-inline constexpr size_t kMaxListenerAddresses = 16;   // over all listeners
+inline constexpr size_t kMaxListenerAddresses = 16;  // over all listeners
 inline constexpr uint32_t kMaxTableWorkers = 128;
 
 // The error says where: "host a.example.com, route 3: redirect status 399".

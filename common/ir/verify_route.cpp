@@ -30,23 +30,31 @@ Status rewrite(const Rewrite& rewrite) {
 }
 
 Status filter(const Filter& filter) {
-  if (filter.config_type() == FilterConfig::NONE || filter.config_type() > FilterConfig::MAX || filter.config() == nullptr) {
+  if (filter.config_type() == FilterConfig::NONE || filter.config_type() > FilterConfig::MAX ||
+      filter.config() == nullptr) {
     return fail("unknown filter {}", static_cast<int>(filter.config_type()));
   }
   switch (filter.config_type()) {
-    case FilterConfig::RequestHeaders: return header_edits(filter.config_as_RequestHeaders()->edits());
-    case FilterConfig::ResponseHeaders: return header_edits(filter.config_as_ResponseHeaders()->edits());
-    case FilterConfig::Rewrite: return rewrite(*filter.config_as_Rewrite());
-    case FilterConfig::TestProbe: return text("test probe mode", filter.config_as_TestProbe()->mode(), kMaxNameBytes);
-    case FilterConfig::NONE: break;
+    case FilterConfig::RequestHeaders:
+      return header_edits(filter.config_as_RequestHeaders()->edits());
+    case FilterConfig::ResponseHeaders:
+      return header_edits(filter.config_as_ResponseHeaders()->edits());
+    case FilterConfig::Rewrite:
+      return rewrite(*filter.config_as_Rewrite());
+    case FilterConfig::TestProbe:
+      return text("test probe mode", filter.config_as_TestProbe()->mode(), kMaxNameBytes);
+    case FilterConfig::NONE:
+      break;
   }
   return {};
 }
 
 Status redirect(const Redirect& redirect) {
   static constexpr std::array<uint16_t, 5> kStatuses = {301, 302, 303, 307, 308};
-  if (std::ranges::find(kStatuses, redirect.status()) == kStatuses.end()) return fail("redirect status {}", redirect.status());
-  if (redirect.path_kind() > RewriteKind::MAX) return fail("redirect path kind {}", static_cast<int>(redirect.path_kind()));
+  if (std::ranges::find(kStatuses, redirect.status()) == kStatuses.end())
+    return fail("redirect status {}", redirect.status());
+  if (redirect.path_kind() > RewriteKind::MAX)
+    return fail("redirect path kind {}", static_cast<int>(redirect.path_kind()));
   if (Status ok = text("redirect scheme", redirect.scheme(), 16); !ok) return ok;
   if (Status ok = text("redirect host", redirect.host(), kMaxHostBytes); !ok) return ok;
   return text("redirect path", redirect.path(), kMaxPathBytes);
@@ -73,10 +81,14 @@ Status forward(const Forward& forward, const RouteTable& table) {
 Status action(const Route& route, const RouteTable& table) {
   if (route.action() == nullptr) return fail("no action");
   switch (route.action_type()) {
-    case Action::Forward: return forward(*route.action_as_Forward(), table);
-    case Action::Redirect: return redirect(*route.action_as_Redirect());
-    case Action::DirectResponse: return direct_response(*route.action_as_DirectResponse());
-    case Action::NONE: break;
+    case Action::Forward:
+      return forward(*route.action_as_Forward(), table);
+    case Action::Redirect:
+      return redirect(*route.action_as_Redirect());
+    case Action::DirectResponse:
+      return direct_response(*route.action_as_DirectResponse());
+    case Action::NONE:
+      break;
   }
   return fail("unknown action {}", static_cast<int>(route.action_type()));
 }
@@ -87,7 +99,8 @@ Status value_matches(std::string_view what, const flatbuffers::Vector<flatbuffer
     const Match& match = *list->Get(static_cast<flatbuffers::uoffset_t>(i));
     if (match.kind() > ValueKind::MAX) return fail("{} match {}: kind {}", what, i, static_cast<int>(match.kind()));
     if (Status ok = text(what, match.name(), kMaxNameBytes, true); !ok) return ok;
-    if (Status ok = text(what, match.value(), match.kind() == ValueKind::Regex ? kMaxRegexBytes : kMaxValueBytes); !ok) return ok;
+    if (Status ok = text(what, match.value(), match.kind() == ValueKind::Regex ? kMaxRegexBytes : kMaxValueBytes); !ok)
+      return ok;
   }
   return {};
 }
@@ -115,10 +128,13 @@ Status route(const Route& route, const RouteTable& table) {
   if (Status ok = origin(route.origin()); !ok) return ok;
   if (Status ok = text("metric label", route.metric(), kMaxNameBytes); !ok) return ok;
   if (route.path_kind() > PathKind::MAX) return fail("path kind {}", static_cast<int>(route.path_kind()));
-  if (Status ok = text("path", route.path(), route.path_kind() == PathKind::Regex ? kMaxRegexBytes : kMaxPathBytes); !ok) return ok;
+  if (Status ok = text("path", route.path(), route.path_kind() == PathKind::Regex ? kMaxRegexBytes : kMaxPathBytes);
+      !ok)
+    return ok;
   if (Status ok = predicates(route); !ok) return ok;
   for (size_t i = 0; i < count(route.filters()); ++i) {
-    if (Status ok = filter(*route.filters()->Get(static_cast<flatbuffers::uoffset_t>(i))); !ok) return at(fmt::format("filter {}", i), ok);
+    if (Status ok = filter(*route.filters()->Get(static_cast<flatbuffers::uoffset_t>(i))); !ok)
+      return at(fmt::format("filter {}", i), ok);
   }
   if (Status ok = action(route, table); !ok) return ok;
   if (route.retry() != nullptr) {
@@ -130,7 +146,8 @@ Status route(const Route& route, const RouteTable& table) {
   }
   if (route.encoded_slash() > 1) return fail("encoded_slash {}", route.encoded_slash());
   for (size_t i = 0; i < count(route.upgrades()); ++i) {
-    if (!is_token(view(route.upgrades()->Get(static_cast<flatbuffers::uoffset_t>(i))))) return fail("upgrade {} is no token", i);
+    if (!is_token(view(route.upgrades()->Get(static_cast<flatbuffers::uoffset_t>(i)))))
+      return fail("upgrade {} is no token", i);
   }
   return text("class", route.class_(), kMaxNameBytes);
 }
@@ -143,8 +160,10 @@ Status indexes(std::string_view what, const flatbuffers::Vector<uint32_t>* list,
   return {};
 }
 
-Status path_entries(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<PathEntry>>* list, size_t routes) {
-  if (Status ok = sorted(what, list, kMaxPathBytes, [](const PathEntry& entry) { return entry.path(); }); !ok) return ok;
+Status path_entries(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<PathEntry>>* list,
+                    size_t routes) {
+  if (Status ok = sorted(what, list, kMaxPathBytes, [](const PathEntry& entry) { return entry.path(); }); !ok)
+    return ok;
   for (size_t i = 0; i < count(list); ++i) {
     if (Status ok = indexes(what, list->Get(static_cast<flatbuffers::uoffset_t>(i))->routes(), routes); !ok) return ok;
   }
@@ -165,14 +184,16 @@ Status direct_response(const DirectResponse& response) {
   if (response.status() < 200 || response.status() > 599) return fail("direct response status {}", response.status());
   if (Status ok = text("content type", response.content_type(), kMaxNameBytes); !ok) return ok;
   if (Status ok = text("reason", response.reason(), kMaxNameBytes); !ok) return ok;
-  if (view(response.body()).size() > kMaxBodyBytes) return fail("direct response body of {} bytes", view(response.body()).size());
+  if (view(response.body()).size() > kMaxBodyBytes)
+    return fail("direct response body of {} bytes", view(response.body()).size());
   return {};
 }
 
 Status virtual_host(const VirtualHost& host, const RouteTable& table) {
   const size_t routes = count(host.routes());
   for (size_t i = 0; i < routes; ++i) {
-    if (Status ok = route(*host.routes()->Get(static_cast<flatbuffers::uoffset_t>(i)), table); !ok) return at(fmt::format("route {}", i), ok);
+    if (Status ok = route(*host.routes()->Get(static_cast<flatbuffers::uoffset_t>(i)), table); !ok)
+      return at(fmt::format("route {}", i), ok);
   }
   if (Status ok = path_entries("exact path", host.exact(), routes); !ok) return ok;
   if (Status ok = path_entries("prefix path", host.prefix(), routes); !ok) return ok;

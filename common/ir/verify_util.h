@@ -10,7 +10,9 @@
 namespace sluice::ir::check {
 
 // An absent string is an empty one: flatbuffers' object API writes it so.
-inline std::string_view view(const flatbuffers::String* text) { return text == nullptr ? std::string_view{} : std::string_view(text->data(), text->size()); }
+inline std::string_view view(const flatbuffers::String* text) {
+  return text == nullptr ? std::string_view{} : std::string_view(text->data(), text->size());
+}
 
 template <class T>
 size_t count(const flatbuffers::Vector<T>* list) {
@@ -48,7 +50,8 @@ inline Status text(std::string_view name, const flatbuffers::String* value, size
 
 // Binary search needs it: keys in byte order, each once, none absent, none with a NUL (lookups compare as C strings).
 template <class Table, class Key>
-Status sorted(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Table>>* list, size_t max_bytes, Key key) {
+Status sorted(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Table>>* list, size_t max_bytes,
+              Key key) {
   std::string_view before;
   for (size_t i = 0; i < count(list); ++i) {
     const std::string_view here = view(key(*list->Get(static_cast<flatbuffers::uoffset_t>(i))));
@@ -59,7 +62,9 @@ Status sorted(std::string_view what, const flatbuffers::Vector<flatbuffers::Offs
   return {};
 }
 
-[[nodiscard]] inline Status at(const std::string& where, const Status& status) { return fail("{}: {}", where, status.error().message); }
+[[nodiscard]] inline Status at(const std::string& where, const Status& status) {
+  return fail("{}: {}", where, status.error().message);
+}
 
 // verify_route.cpp
 [[nodiscard]] Status direct_response(const DirectResponse& response);

@@ -59,7 +59,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     };
     asio::async_write(socket_, asio::buffer(answer_), written);
   }
-  // Reads what still comes until the peer closes (or the deadline): closing with unread bytes would reset the answer away.
+  // Reads what still comes until the peer closes (or the deadline): closing with unread bytes would reset the answer
+  // away.
   void linger() {
     auto some = [self = shared_from_this()](error_code error, size_t) {
       if (error) self->close();
@@ -82,12 +83,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
 const char* phrase(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 431: return "Request Header Fields Too Large";
-    case 503: return "Service Unavailable";
-    default: return "Bad Request";
+    case 200:
+      return "OK";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Bad Request";
   }
 }
 }  // namespace
@@ -126,17 +133,21 @@ AdminAnswer answer_admin(std::string_view head, const Condition& condition) {
 }
 
 std::string format_answer(const AdminAnswer& answer) {
-  std::string text = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-                                 answer.status, phrase(answer.status), answer.content_type, answer.body.size(),
-                                 answer.status == 405 ? "Allow: GET, HEAD\r\n" : "");
+  std::string text = fmt::format(
+      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Cache-Control: no-store\r\nConnection: "
+      "close\r\n\r\n",
+      answer.status, phrase(answer.status), answer.content_type, answer.body.size(),
+      answer.status == 405 ? "Allow: GET, HEAD\r\n" : "");
   if (!answer.head_only) text += answer.body;
   return text;
 }
 
-AdminServer::AdminServer(asio::io_context& io, int listening, const Condition& condition) : acceptor_(io), rest_(io), condition_(condition) {
+AdminServer::AdminServer(asio::io_context& io, int listening, const Condition& condition)
+    : acceptor_(io), rest_(io), condition_(condition) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  const bool v6 = getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.ss_family == AF_INET6;
+  const bool v6 =
+      getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.ss_family == AF_INET6;
   error_code error;
   acceptor_.assign(v6 ? tcp::v6() : tcp::v4(), listening, error);
   if (error) log::error("admin port", {{"error", error.message()}});

@@ -1,5 +1,5 @@
-// The admin port: GET and HEAD of /healthz, /readyz and /metrics, read-only. HTTP/1.1 with one request a connection. A head of at most 8 KiB within
-// 5 seconds, at most 64 connections; no bodies. Nothing here changes anything.
+// The admin port: GET and HEAD of /healthz, /readyz and /metrics, read-only. HTTP/1.1 with one request a connection. A
+// head of at most 8 KiB within 5 seconds, at most 64 connections; no bodies. Nothing here changes anything.
 #pragma once
 #include <memory>
 #include <string>

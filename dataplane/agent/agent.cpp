@@ -59,12 +59,14 @@ class Agent {
 Agent::Agent(asio::io_context& io, const Options& options)
     : io_(io),
       options_(options),
-      master_(io, options.channel_fd, {[this](sync::Received received) { on_message(std::move(received)); }, [this] { stop(); }}),
+      master_(io, options.channel_fd,
+              {[this](sync::Received received) { on_message(std::move(received)); }, [this] { stop(); }}),
       control_(io, options.socket, options.control_uid.value_or(getuid()),
                {[this](std::shared_ptr<const State> state) { offer(std::move(state)); }, [this] { report_now(); }}),
       report_timer_(io),
       retry_timer_(io) {
-  if (!options.state_dir.empty()) store_ = std::make_unique<StateStore>(io, options.state_dir, options.persist_secrets, condition_.persist_failures);
+  if (!options.state_dir.empty())
+    store_ = std::make_unique<StateStore>(io, options.state_dir, options.persist_secrets, condition_.persist_failures);
   if (options.admin_fd >= 0) {
     admin_ = std::make_unique<AdminServer>(io, options.admin_fd, condition_);
     admin_->start();
@@ -80,17 +82,23 @@ void Agent::stop() {
 void Agent::on_message(sync::Received received) {
   const Message& message = received.message;
   switch (message.type) {
-    case MessageType::state: return on_first_state(std::move(received));
-    case MessageType::applied: return on_applied(message.id);
-    case MessageType::refused: return on_refused(message);
-    case MessageType::workers: return on_workers(message);
+    case MessageType::state:
+      return on_first_state(std::move(received));
+    case MessageType::applied:
+      return on_applied(message.id);
+    case MessageType::refused:
+      return on_refused(message);
+    case MessageType::workers:
+      return on_workers(message);
     case MessageType::counters:
-      if (CounterView view(std::move(received.fds[0])); view.page() != nullptr) condition_.counters.push_back(std::move(view));
+      if (CounterView view(std::move(received.fds[0])); view.page() != nullptr)
+        condition_.counters.push_back(std::move(view));
       return;
     case MessageType::drain:
       condition_.draining = true;
       return report_soon();
-    default: log::error("unexpected message from the master", {{"type", static_cast<int>(message.type)}});
+    default:
+      log::error("unexpected message from the master", {{"type", static_cast<int>(message.type)}});
   }
 }
 
@@ -118,7 +126,8 @@ void Agent::on_first_state(sync::Received received) {
 
 void Agent::offer(std::shared_ptr<const State> state) {
   retrying_.reset();
-  if (condition_.running != nullptr && condition_.running->id == state->id && applying_ == nullptr) return control_.ack(state->id);
+  if (condition_.running != nullptr && condition_.running->id == state->id && applying_ == nullptr)
+    return control_.ack(state->id);
   next_ = std::move(state);
   if (applying_ == nullptr) apply_next();
 }
@@ -146,7 +155,8 @@ void Agent::on_applied(ir::StateId id) {
   condition_.running = std::exchange(applying_, nullptr);
   control_.set_running(condition_.running);
   ++condition_.states_applied;
-  if (condition_.running->published_ns != 0) condition_.propagation.record((monotonic_ns() - condition_.running->published_ns) / 1000);
+  if (condition_.running->published_ns != 0)
+    condition_.propagation.record((monotonic_ns() - condition_.running->published_ns) / 1000);
   log::info("state applied", {{"sequence", id.sequence}});
   report_now();  // first: who waits for the acknowledgement wants the ports with it
   control_.ack(id);

@@ -17,7 +17,8 @@ CounterView::CounterView(UniqueFd fd) : fd_(std::move(fd)) {
   page_ = nullptr;
 }
 
-CounterView::CounterView(CounterView&& other) noexcept : fd_(std::move(other.fd_)), page_(std::exchange(other.page_, nullptr)) {}
+CounterView::CounterView(CounterView&& other) noexcept
+    : fd_(std::move(other.fd_)), page_(std::exchange(other.page_, nullptr)) {}
 CounterView& CounterView::operator=(CounterView&& other) noexcept {
   fd_ = std::move(other.fd_);
   std::swap(page_, other.page_);

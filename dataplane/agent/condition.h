@@ -1,4 +1,5 @@
-// What the agent knows about the data plane's condition: filled by agent.cpp, read by the admin port and by reports to the control plane.
+// What the agent knows about the data plane's condition: filled by agent.cpp, read by the admin port and by reports to
+// the control plane.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -30,11 +31,11 @@ class CounterView {
 };
 
 struct Condition {
-  std::shared_ptr<const State> running;   // acknowledged by all workers
+  std::shared_ptr<const State> running;  // acknowledged by all workers
   uint32_t workers_ready = 0, workers_total = 0, worker_restarts = 0;
   std::vector<std::pair<std::string, uint16_t>> bound;  // listener name, port
   bool draining = false;
-  bool connected = false;                 // to the control plane
+  bool connected = false;  // to the control plane
   uint64_t states_applied = 0, states_refused = 0, persist_failures = 0;
   std::vector<CounterView> counters;
 

@@ -19,7 +19,12 @@ constexpr int kFramesPerTurn = 16;
 }  // namespace
 
 ControlLink::ControlLink(asio::io_context& io, std::string path, uint32_t peer_uid, Callbacks callbacks)
-    : socket_(io), timer_(io), path_(std::move(path)), peer_uid_(peer_uid), callbacks_(std::move(callbacks)), backoff_(kFirstBackoff) {}
+    : socket_(io),
+      timer_(io),
+      path_(std::move(path)),
+      peer_uid_(peer_uid),
+      callbacks_(std::move(callbacks)),
+      backoff_(kFirstBackoff) {}
 
 void ControlLink::start() { connect(); }
 
@@ -36,7 +41,8 @@ void ControlLink::connect() {
   UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   std::string problem;
   if (!address) problem = address.error().message;
-  else if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) problem = std::strerror(errno);
+  else if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0)
+    problem = std::strerror(errno);
   if (problem.empty()) {
     const auto uid = ir::peer_uid(fd.get());
     if (!uid) problem = uid.error().message;
@@ -114,9 +120,12 @@ void ControlLink::on_readable() {
 
 Status ControlLink::on_frame(ir::ReceivedFrame received) {
   switch (received.frame.type) {
-    case FrameType::state: return on_state_frame(received.frame);
-    case FrameType::part: return on_part(std::move(received));
-    default: return fail("unexpected frame {}", static_cast<int>(received.frame.type));
+    case FrameType::state:
+      return on_state_frame(received.frame);
+    case FrameType::part:
+      return on_part(std::move(received));
+    default:
+      return fail("unexpected frame {}", static_cast<int>(received.frame.type));
   }
 }
 
@@ -138,7 +147,8 @@ Status ControlLink::on_state_frame(const PushFrame& frame) {
   need.id = frame.id;
   for (size_t i = 0; i < ir::kParts; ++i) {
     for (const auto& source : sources) {
-      if (source != nullptr && source->parts[i] != nullptr && source->parts[i]->hash == frame.hashes[i]) next->parts[i] = source->parts[i];
+      if (source != nullptr && source->parts[i] != nullptr && source->parts[i]->hash == frame.hashes[i])
+        next->parts[i] = source->parts[i];
     }
     if (next->parts[i] == nullptr) need.need_mask |= static_cast<uint8_t>(1u << i);
   }

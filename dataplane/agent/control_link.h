@@ -1,5 +1,6 @@
-// The agent's end of the push protocol (common/ir/push_frame.h): connects, says what it holds, collects a state's parts, checks each of them, and
-// gives out whole states only. Reconnects for ever (50 ms, twice as long each time, at most 2 s). A peer of another uid is not spoken to.
+// The agent's end of the push protocol (common/ir/push_frame.h): connects, says what it holds, collects a state's
+// parts, checks each of them, and gives out whole states only. Reconnects for ever (50 ms, twice as long each time, at
+// most 2 s). A peer of another uid is not spoken to.
 //
 //   away --connect--> greeting --state--> idle | collecting     (hello is sent at once)
 //   idle, collecting --state--> collecting (parts missing: need) | idle (all there: on_state)
@@ -50,12 +51,12 @@ class ControlLink {
   uint32_t peer_uid_;
   Callbacks callbacks_;
   std::shared_ptr<const State> running_;
-  std::shared_ptr<const State> last_;      // newest whole state, running or not
-  ir::PushFrame target_;                   // the state frame being collected
-  std::shared_ptr<State> collecting_;      // null = nothing under way
-  ir::StateId newest_;                     // seen on this connection: a sequence never goes back
+  std::shared_ptr<const State> last_;  // newest whole state, running or not
+  ir::PushFrame target_;               // the state frame being collected
+  std::shared_ptr<State> collecting_;  // null = nothing under way
+  ir::StateId newest_;                 // seen on this connection: a sequence never goes back
   std::chrono::milliseconds backoff_;
-  uint64_t connection_ = 0;                // tells a late callback that its connection is gone
+  uint64_t connection_ = 0;  // tells a late callback that its connection is gone
   bool stopped_ = false, complained_ = false;
 };
 

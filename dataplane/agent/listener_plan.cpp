@@ -61,7 +61,8 @@ Result<std::vector<ListenerSpec>> plan_listeners(const ir::RouteTable& table) {
       specs.push_back(spec);
     }
   }
-  if (specs.size() > sync::kMaxListeners) return fail("{} listening addresses, the limit is {}", specs.size(), sync::kMaxListeners);
+  if (specs.size() > sync::kMaxListeners)
+    return fail("{} listening addresses, the limit is {}", specs.size(), sync::kMaxListeners);
   return specs;
 }
 

@@ -17,16 +17,18 @@ void MasterLink::on_readable() {
   for (;;) {
     auto received = sync::receive(socket_.native_handle());
     if (!received) {
-      if (received.error().message != "closed") log::error("channel to the master", {{"error", received.error().message}});
+      if (received.error().message != "closed")
+        log::error("channel to the master", {{"error", received.error().message}});
       return callbacks_.on_closed();
     }
-    if (received->message.type == sync::MessageType{}) break;
+    if (received->message.type == sync::MessageType::none) break;
     callbacks_.on_message(std::move(*received));
   }
   wait_readable();
 }
 
-void MasterLink::apply(const State& state, unsigned workers, uint32_t drain_ms, const std::vector<sync::ListenerSpec>& listeners) {
+void MasterLink::apply(const State& state, unsigned workers, uint32_t drain_ms,
+                       const std::vector<sync::ListenerSpec>& listeners) {
   sync::Message message;
   message.type = sync::MessageType::apply;
   message.id = state.id;

@@ -14,7 +14,8 @@ class MasterLink {
     std::function<void(sync::Received)> on_message;
     std::function<void()> on_closed;  // the master is gone, or does not read
   };
-  MasterLink(boost::asio::io_context& io, int fd, Callbacks callbacks) : socket_(io, fd), callbacks_(std::move(callbacks)) {}
+  MasterLink(boost::asio::io_context& io, int fd, Callbacks callbacks)
+      : socket_(io, fd), callbacks_(std::move(callbacks)) {}
   void start() { wait_readable(); }
   // `workers`, `drain_ms` and `listeners` come from the state's table.
   void apply(const State& state, unsigned workers, uint32_t drain_ms, const std::vector<sync::ListenerSpec>& listeners);

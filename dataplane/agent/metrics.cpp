@@ -40,10 +40,12 @@ struct ClusterSum {
   uint64_t attempts = 0, connect_failures = 0, timeouts = 0, resets = 0, opened = 0, active = 0, idle = 0;
 };
 
-// Calls visit(slot) for each slot in use. Goes by what the memory file holds: reading a hole of the mapping would fill it.
+// Calls visit(slot) for each slot in use. Goes by what the memory file holds: reading a hole of the mapping would fill
+// it.
 template <class Slot, size_t N, class Visit>
 void each_slot(const CounterView& view, const std::array<Slot, N>& slots, Visit visit) {
-  const auto begin = static_cast<off_t>(reinterpret_cast<const char*>(&slots) - reinterpret_cast<const char*>(view.page()));
+  const auto begin =
+      static_cast<off_t>(reinterpret_cast<const char*>(&slots) - reinterpret_cast<const char*>(view.page()));
   const off_t end = begin + static_cast<off_t>(sizeof slots);
   size_t next = 0;
   for (off_t at = lseek(view.fd(), begin, SEEK_DATA); at >= 0 && at < end;) {
@@ -54,7 +56,8 @@ void each_slot(const CounterView& view, const std::array<Slot, N>& slots, Visit 
     for (next = std::max(next, first); next < last; ++next) {
       const Slot& slot = slots[next];
       // The key is stored after the label, and the label never changes.
-      if (slot.key.load(std::memory_order_acquire) != 0) visit(slot, std::string(slot.label, strnlen(slot.label, Slot::kLabelBytes)));
+      if (slot.key.load(std::memory_order_acquire) != 0)
+        visit(slot, std::string(slot.label, strnlen(slot.label, Slot::kLabelBytes)));
     }
     at = hole < end ? lseek(view.fd(), hole, SEEK_DATA) : end;
   }
@@ -69,7 +72,9 @@ class Families {
     family.type = type;
     return family;
   }
-  void single(const char* name, const char* help, MetricType type, double value) { put(family(name, help, type), value, {}); }
+  void single(const char* name, const char* help, MetricType type, double value) {
+    put(family(name, help, type), value, {});
+  }
   static void put(MetricFamily& family, double value, std::vector<ClientMetric::Label> labels) {
     ClientMetric& metric = family.metric.emplace_back();
     metric.label = std::move(labels);
@@ -83,7 +88,8 @@ class Families {
     for (size_t i = 0; i < sum.buckets.size(); ++i) {
       count += sum.buckets[i];
       const bool last = i == shared::kDurationBoundsUs.size();
-      metric.histogram.bucket.push_back({count, last ? std::numeric_limits<double>::infinity() : shared::kDurationBoundsUs[i] / 1e6});
+      metric.histogram.bucket.push_back(
+          {count, last ? std::numeric_limits<double>::infinity() : shared::kDurationBoundsUs[i] / 1e6});
     }
     metric.histogram.sample_count = count;
     metric.histogram.sample_sum = static_cast<double>(sum.sum_us) / 1e6;
@@ -116,15 +122,20 @@ void collect_routes(const std::vector<CounterView>& pages, Families& out) {
     family.help = help;
     family.type = type;
   };
-  name(requests, "sluice_requests_total", "Requests by route and class of the answer's status; none = no answer was sent.", MetricType::Counter);
-  name(duration, "sluice_request_duration_seconds", "From the request's first byte to the answer's last.", MetricType::Histogram);
-  name(upstream, "sluice_upstream_duration_seconds", "From the request sent to an upstream to its answer's head.", MetricType::Histogram);
+  name(requests, "sluice_requests_total",
+       "Requests by route and class of the answer's status; none = no answer was sent.", MetricType::Counter);
+  name(duration, "sluice_request_duration_seconds", "From the request's first byte to the answer's last.",
+       MetricType::Histogram);
+  name(upstream, "sluice_upstream_duration_seconds", "From the request sent to an upstream to its answer's head.",
+       MetricType::Histogram);
   name(received, "sluice_request_body_bytes_total", "Bytes of request bodies.", MetricType::Counter);
   name(sent, "sluice_response_body_bytes_total", "Bytes of response bodies.", MetricType::Counter);
   name(retries, "sluice_request_retries_total", "Requests tried again on another endpoint.", MetricType::Counter);
   for (const auto& [route, sum] : routes) {
     for (size_t i = 0; i < sum.requests.size(); ++i) {
-      if (sum.requests[i] != 0) Families::put(requests, static_cast<double>(sum.requests[i]), {{"route", route}, {"code_class", kCodeClasses[i]}});
+      if (sum.requests[i] != 0)
+        Families::put(requests, static_cast<double>(sum.requests[i]),
+                      {{"route", route}, {"code_class", kCodeClasses[i]}});
     }
     Families::put(duration, sum.duration, {{"route", route}});
     Families::put(upstream, sum.upstream, {{"route", route}});
@@ -154,11 +165,13 @@ void collect_clusters(const std::vector<CounterView>& pages, Families& out) {
   std::vector<std::pair<std::string, ClusterSum>> list(clusters.begin(), clusters.end());
   auto each = [&](const char* name, const char* help, MetricType type, auto value) {
     MetricFamily& family = out.family(name, help, type);
-    for (const auto& [cluster, sum] : list) Families::put(family, static_cast<double>(value(sum)), {{"cluster", cluster}});
+    for (const auto& [cluster, sum] : list)
+      Families::put(family, static_cast<double>(value(sum)), {{"cluster", cluster}});
   };
   each("sluice_upstream_attempts_total", "Attempts on endpoints of a cluster, retries included.", MetricType::Counter,
        [](const ClusterSum& sum) { return sum.attempts; });
-  MetricFamily& failures = out.family("sluice_upstream_failures_total", "Attempts that failed: connect, timeout or reset.", MetricType::Counter);
+  MetricFamily& failures = out.family("sluice_upstream_failures_total",
+                                      "Attempts that failed: connect, timeout or reset.", MetricType::Counter);
   for (const auto& [cluster, sum] : list) {
     Families::put(failures, static_cast<double>(sum.connect_failures), {{"cluster", cluster}, {"reason", "connect"}});
     Families::put(failures, static_cast<double>(sum.timeouts), {{"cluster", cluster}, {"reason", "timeout"}});
@@ -178,45 +191,59 @@ void collect_totals(const std::vector<CounterView>& pages, Families& out) {
     for (const CounterView& view : pages) sum += (view.page()->*cell).get();
     out.single(name, help, type, static_cast<double>(sum));
   };
-  total("sluice_connections_accepted_total", "Client connections accepted.", MetricType::Counter, &CounterPage::connections_accepted);
+  total("sluice_connections_accepted_total", "Client connections accepted.", MetricType::Counter,
+        &CounterPage::connections_accepted);
   total("sluice_connections_active", "Client connections open.", MetricType::Gauge, &CounterPage::connections_active);
   total("sluice_streams_active", "Requests in progress.", MetricType::Gauge, &CounterPage::streams_active);
   total("sluice_streams_total", "Requests begun.", MetricType::Counter, &CounterPage::streams_total);
-  total("sluice_tls_handshakes_total", "TLS handshakes completed, resumed ones included.", MetricType::Counter, &CounterPage::tls_handshakes);
-  total("sluice_tls_resumed_total", "TLS handshakes that resumed a session.", MetricType::Counter, &CounterPage::tls_resumed);
+  total("sluice_tls_handshakes_total", "TLS handshakes completed, resumed ones included.", MetricType::Counter,
+        &CounterPage::tls_handshakes);
+  total("sluice_tls_resumed_total", "TLS handshakes that resumed a session.", MetricType::Counter,
+        &CounterPage::tls_resumed);
   total("sluice_tls_failures_total", "TLS handshakes that failed.", MetricType::Counter, &CounterPage::tls_failures);
-  total("sluice_upgrades_total", "Connections that changed their protocol.", MetricType::Counter, &CounterPage::upgrades);
+  total("sluice_upgrades_total", "Connections that changed their protocol.", MetricType::Counter,
+        &CounterPage::upgrades);
   total("sluice_access_log_lines_total", "Access log lines written.", MetricType::Counter, &CounterPage::log_lines);
-  total("sluice_access_log_dropped_total", "Access log lines dropped: slow or full disk, blocked pipe.", MetricType::Counter, &CounterPage::log_dropped);
+  total("sluice_access_log_dropped_total", "Access log lines dropped: slow or full disk, blocked pipe.",
+        MetricType::Counter, &CounterPage::log_dropped);
   total("sluice_tables_mapped", "Route tables mapped by workers.", MetricType::Gauge, &CounterPage::tables_mapped);
-  MetricFamily& replies = out.family("sluice_local_replies_total", "Answers made here, by reason.", MetricType::Counter);
+  MetricFamily& replies =
+      out.family("sluice_local_replies_total", "Answers made here, by reason.", MetricType::Counter);
   for (size_t i = 1; i < static_cast<size_t>(http::Reason::kCount); ++i) {
     uint64_t sum = 0;
     for (const CounterView& view : pages) sum += view.page()->reasons[i].get();
-    if (sum != 0) Families::put(replies, static_cast<double>(sum), {{"reason", std::string(http::describe(static_cast<http::Reason>(i)).word)}});
+    if (sum != 0)
+      Families::put(replies, static_cast<double>(sum),
+                    {{"reason", std::string(http::describe(static_cast<http::Reason>(i)).word)}});
   }
 }
 
 void collect_condition(const Condition& condition, Families& out) {
   out.single("sluice_workers", "Workers that should run.", MetricType::Gauge, condition.workers_total);
   out.single("sluice_workers_ready", "Workers that run a state.", MetricType::Gauge, condition.workers_ready);
-  out.single("sluice_worker_restarts_total", "Workers that ended unexpectedly and were replaced.", MetricType::Counter, condition.worker_restarts);
-  out.single("sluice_control_plane_connected", "1 = connected to the control plane.", MetricType::Gauge, condition.connected ? 1 : 0);
-  out.single("sluice_states_applied_total", "States that all workers took, since the agent started.", MetricType::Counter,
-             static_cast<double>(condition.states_applied));
+  out.single("sluice_worker_restarts_total", "Workers that ended unexpectedly and were replaced.", MetricType::Counter,
+             condition.worker_restarts);
+  out.single("sluice_control_plane_connected", "1 = connected to the control plane.", MetricType::Gauge,
+             condition.connected ? 1 : 0);
+  out.single("sluice_states_applied_total", "States that all workers took, since the agent started.",
+             MetricType::Counter, static_cast<double>(condition.states_applied));
   out.single("sluice_states_refused_total", "States refused, since the agent started.", MetricType::Counter,
              static_cast<double>(condition.states_refused));
   out.single("sluice_state_write_failures_total", "States that could not be written to disk.", MetricType::Counter,
              static_cast<double>(condition.persist_failures));
   HistogramSum propagation;
   propagation.add(condition.propagation);
-  Families::put(out.family("sluice_propagation_seconds", "From a state published by the control plane to all workers running it.", MetricType::Histogram),
-                propagation, {});
+  Families::put(
+      out.family("sluice_propagation_seconds", "From a state published by the control plane to all workers running it.",
+                 MetricType::Histogram),
+      propagation, {});
   if (condition.running == nullptr) return;
-  out.single("sluice_generation", "Sequence of the state that all workers run.", MetricType::Gauge, static_cast<double>(condition.running->id.sequence));
+  out.single("sluice_generation", "Sequence of the state that all workers run.", MetricType::Gauge,
+             static_cast<double>(condition.running->id.sequence));
   const auto* certificates = condition.running->secrets().certificates();
   if (certificates == nullptr) return;
-  MetricFamily& expiry = out.family("sluice_certificate_not_after_seconds", "End of a certificate's validity, Unix time.", MetricType::Gauge);
+  MetricFamily& expiry = out.family("sluice_certificate_not_after_seconds",
+                                    "End of a certificate's validity, Unix time.", MetricType::Gauge);
   for (const ir::Certificate* certificate : *certificates) {
     if (expiry.metric.size() == Metrics::kMaxCertificates) break;
     Families::put(expiry, static_cast<double>(certificate->not_after()), {{"id", certificate->id()->str()}});

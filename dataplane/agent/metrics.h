@@ -1,5 +1,6 @@
-// /metrics: a prometheus-cpp Collectable over the workers' counter pages, read at scrape time. Sums over pages; a page outlives its worker, so
-// counters never go back. Labels are bounded: route and cluster slots by the pages, certificates by kMaxCertificates.
+// /metrics: a prometheus-cpp Collectable over the workers' counter pages, read at scrape time. Sums over pages; a page
+// outlives its worker, so counters never go back. Labels are bounded: route and cluster slots by the pages,
+// certificates by kMaxCertificates.
 #pragma once
 #include <string>
 

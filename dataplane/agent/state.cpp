@@ -6,26 +6,34 @@ namespace sluice::agent {
 
 const char* part_name(ir::PartKind kind) {
   switch (kind) {
-    case ir::PartKind::table: return "table";
-    case ir::PartKind::endpoints: return "endpoints";
-    case ir::PartKind::secrets: return "secrets";
+    case ir::PartKind::table:
+      return "table";
+    case ir::PartKind::endpoints:
+      return "endpoints";
+    case ir::PartKind::secrets:
+      return "secrets";
   }
   return "unknown";
 }
 
-std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd, const ir::ContentHash& hash) {
+std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd,
+                                                                 const ir::ContentHash& hash) {
   auto part = std::make_shared<Part>();
   auto mapping = ir::Mapping::map(fd.get(), ir::kMaxPartBytes);
   if (!mapping) {
     const bool unsealed = mapping.error().message.find("sealed") != std::string::npos;
-    return std::unexpected(PartError{unsealed ? ir::NackReason::not_sealed : ir::NackReason::too_large, mapping.error().message});
+    return std::unexpected(
+        PartError{unsealed ? ir::NackReason::not_sealed : ir::NackReason::too_large, mapping.error().message});
   }
   part->mapping = std::move(*mapping);
   part->fd = std::move(fd);
   part->hash = ir::content_hash(part->bytes());
-  if (part->hash != hash) return std::unexpected(PartError{ir::NackReason::bad_hash, fmt::format("{}: other bytes than announced", part_name(kind))});
+  if (part->hash != hash)
+    return std::unexpected(
+        PartError{ir::NackReason::bad_hash, fmt::format("{}: other bytes than announced", part_name(kind))});
   if (Status verified = ir::verify_part(kind, part->bytes()); !verified) {
-    return std::unexpected(PartError{ir::NackReason::bad_schema, fmt::format("{}: {}", part_name(kind), verified.error().message)});
+    return std::unexpected(
+        PartError{ir::NackReason::bad_schema, fmt::format("{}: {}", part_name(kind), verified.error().message)});
   }
   return part;
 }

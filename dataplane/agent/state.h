@@ -21,7 +21,9 @@ struct State {
   ir::StateId id;
   uint64_t published_ns = 0;  // 0 = unknown: from disk, or from an earlier agent
   std::array<std::shared_ptr<const Part>, ir::kParts> parts;
-  [[nodiscard]] const ir::RouteTable& table() const { return *flatbuffers::GetRoot<ir::RouteTable>(parts[0]->bytes().data()); }
+  [[nodiscard]] const ir::RouteTable& table() const {
+    return *flatbuffers::GetRoot<ir::RouteTable>(parts[0]->bytes().data());
+  }
   [[nodiscard]] const ir::SecretSet& secrets() const {
     return *flatbuffers::GetRoot<ir::SecretSet>(parts[static_cast<size_t>(ir::PartKind::secrets)]->bytes().data());
   }
@@ -34,9 +36,11 @@ struct PartError {
 };
 
 // Maps, hashes and verifies: sealed, of that hash, readable without further checks.
-[[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd, const ir::ContentHash& hash);
+[[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd,
+                                                                               const ir::ContentHash& hash);
 // The same for bytes from disk: copied into a sealed memfd first.
-[[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> make_part(ir::PartKind kind, std::span<const std::byte> bytes);
+[[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> make_part(ir::PartKind kind,
+                                                                              std::span<const std::byte> bytes);
 
 [[nodiscard]] const char* part_name(ir::PartKind kind);
 

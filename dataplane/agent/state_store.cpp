@@ -27,7 +27,7 @@ struct Manifest {
   ir::StateId id;
   std::array<uint64_t, ir::kParts> sizes{};  // secrets: 0 = not kept
   std::array<ir::ContentHash, ir::kParts> hashes{};
-  ir::ContentHash checksum;                  // of everything before
+  ir::ContentHash checksum;  // of everything before
 };
 static_assert(std::is_trivially_copyable_v<Manifest> && sizeof(Manifest) % 8 == 0);
 
@@ -35,9 +35,13 @@ ir::ContentHash checksum(const Manifest& manifest) {
   return ir::content_hash(std::as_bytes(std::span(&manifest, 1)).first(offsetof(Manifest, checksum)));
 }
 
-std::string part_file(ir::PartKind kind, uint64_t number) { return fmt::format("state.{}.{}", part_name(kind), number); }
+std::string part_file(ir::PartKind kind, uint64_t number) {
+  return fmt::format("state.{}.{}", part_name(kind), number);
+}
 
-std::unexpected<Error> failed(const char* what, const std::string& path) { return fail("{} {}: {}", what, path, std::strerror(errno)); }
+std::unexpected<Error> failed(const char* what, const std::string& path) {
+  return fail("{} {}: {}", what, path, std::strerror(errno));
+}
 
 // Whole or not at all: beside its place, synced, renamed.
 Status write_file(const std::string& path, std::span<const std::byte> bytes, mode_t mode) {
@@ -61,7 +65,8 @@ Result<std::vector<std::byte>> read_file(const std::string& path, size_t size) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
   if (!fd || fstat(fd.get(), &info) != 0) return failed("open", path);
-  if (!S_ISREG(info.st_mode) || static_cast<size_t>(info.st_size) != size) return fail("{} has {} bytes, expected {}", path, info.st_size, size);
+  if (!S_ISREG(info.st_mode) || static_cast<size_t>(info.st_size) != size)
+    return fail("{} has {} bytes, expected {}", path, info.st_size, size);
   std::vector<std::byte> bytes(size);
   for (size_t done = 0; done < size;) {
     const ssize_t n = ::read(fd.get(), bytes.data() + done, size - done);
@@ -77,7 +82,8 @@ Result<Manifest> read_manifest(const std::string& path) {
   if (!bytes) return std::unexpected(bytes.error());
   Manifest manifest;
   std::memcpy(static_cast<void*>(&manifest), bytes->data(), sizeof manifest);
-  if (manifest.magic != Manifest::kMagic || manifest.version != 1 || manifest.checksum != checksum(manifest)) return fail("{} is damaged", path);
+  if (manifest.magic != Manifest::kMagic || manifest.version != 1 || manifest.checksum != checksum(manifest))
+    return fail("{} is damaged", path);
   if (manifest.schema != ir::kSchemaVersion) return fail("{} is of schema version {}", path, manifest.schema);
   for (uint64_t size : manifest.sizes) {
     if (size > ir::kMaxPartBytes) return fail("{}: part of {} bytes", path, size);
@@ -102,7 +108,8 @@ Result<std::shared_ptr<const State>> read_generation(const std::string& folder, 
   for (size_t i = 0; i < ir::kParts; ++i) {
     const auto kind = static_cast<ir::PartKind>(i);
     const bool skip = kind == ir::PartKind::secrets && (!secrets || manifest->sizes[i] == 0);
-    auto bytes = skip ? empty_secrets() : read_file(folder + "/" + part_file(kind, manifest->number), manifest->sizes[i]);
+    auto bytes =
+        skip ? empty_secrets() : read_file(folder + "/" + part_file(kind, manifest->number), manifest->sizes[i]);
     if (!bytes) return std::unexpected(bytes.error());
     auto part = make_part(kind, *bytes);
     explicit_bzero(bytes->data(), bytes->size());
@@ -147,10 +154,13 @@ Status write_state(const std::string& folder, const State& state, bool secrets) 
     manifest.sizes[i] = state.parts[i]->bytes().size();
     manifest.hashes[i] = state.parts[i]->hash;
     const mode_t mode = kind == ir::PartKind::secrets ? 0600 : 0640;
-    if (Status written = write_file(folder + "/" + part_file(kind, manifest.number), state.parts[i]->bytes(), mode); !written) return written;
+    if (Status written = write_file(folder + "/" + part_file(kind, manifest.number), state.parts[i]->bytes(), mode);
+        !written)
+      return written;
   }
   manifest.checksum = checksum(manifest);
-  // Between these two renames only the previous manifest exists, and it is whole. A damaged newest one does not push out a good previous one.
+  // Between these two renames only the previous manifest exists, and it is whole. A damaged newest one does not push
+  // out a good previous one.
   if (before && ::rename(newest.c_str(), previous.c_str()) != 0) return failed("rename", newest);
   if (Status written = write_file(newest, std::as_bytes(std::span(&manifest, 1)), 0640); !written) return written;
   const UniqueFd listing(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -173,7 +183,9 @@ StateStore::StateStore(asio::io_context& io, std::string folder, bool secrets, u
 StateStore::~StateStore() { disk_.join(); }
 
 std::shared_ptr<const State> StateStore::load() {
-  if (::access((folder_ + "/" + kManifest).c_str(), F_OK) != 0 && ::access((folder_ + "/" + kPrevious).c_str(), F_OK) != 0) return nullptr;
+  if (::access((folder_ + "/" + kManifest).c_str(), F_OK) != 0 &&
+      ::access((folder_ + "/" + kPrevious).c_str(), F_OK) != 0)
+    return nullptr;
   std::vector<std::string> problems;
   auto state = read_state(folder_, secrets_, problems);
   for (const std::string& problem : problems) log::error("state on disk not used", {{"reason", problem}});
@@ -212,7 +224,8 @@ void StateStore::written(const Status& result) {
 void StateStore::finish() {
   disk_.join();
   if (next_ == nullptr) return;
-  if (Status result = write_state(folder_, *next_, secrets_); !result) log::error("state not written to disk", {{"error", result.error().message}});
+  if (Status result = write_state(folder_, *next_, secrets_); !result)
+    log::error("state not written to disk", {{"error", result.error().message}});
   next_.reset();
 }
 

@@ -1,9 +1,10 @@
 // The last good state on disk, so that a data plane that starts alone serves at once. Files of DIR (mode 0700):
 //   state.table.N  state.endpoints.N  state.secrets.N (mode 0600)     a part's bytes, the same as its memfd's
-//   manifest, manifest.previous                                      N, state id, size and hash of each part, and a checksum of all this
-// Every file is written beside its place, synced and renamed; the manifest last. What is damaged is passed over: the newest whole generation, else the
-// one before, else nothing; never parts of two. Disk is waited for on a thread of its own; a newer state replaces one that
-// waits, and there is at most one write a second.
+//   manifest, manifest.previous                                      N, state id, size and hash of each part, and a
+//   checksum of all this
+// Every file is written beside its place, synced and renamed; the manifest last. What is damaged is passed over: the
+// newest whole generation, else the one before, else nothing; never parts of two. Disk is waited for on a thread of its
+// own; a newer state replaces one that waits, and there is at most one write a second.
 #pragma once
 #include <memory>
 #include <optional>
@@ -17,8 +18,8 @@ namespace sluice::agent {
 
 class StateStore {
  public:
-  // Without `secrets`, private keys are not written; a state loaded then has an empty secret set until the control plane sends one.
-  // `failures` counts writes that failed.
+  // Without `secrets`, private keys are not written; a state loaded then has an empty secret set until the control
+  // plane sends one. `failures` counts writes that failed.
   StateStore(boost::asio::io_context& io, std::string folder, bool secrets, uint64_t& failures);
   ~StateStore();
   [[nodiscard]] std::shared_ptr<const State> load();
@@ -43,6 +44,7 @@ class StateStore {
 [[nodiscard]] Status write_state(const std::string& folder, const State& state, bool secrets);
 // `secrets` false: those on disk are not read (and the next write_state removes them).
 // Null: nothing usable; `problems` says why for each generation that was passed over.
-[[nodiscard]] std::shared_ptr<const State> read_state(const std::string& folder, bool secrets, std::vector<std::string>& problems);
+[[nodiscard]] std::shared_ptr<const State> read_state(const std::string& folder, bool secrets,
+                                                      std::vector<std::string>& problems);
 
 }  // namespace sluice::agent

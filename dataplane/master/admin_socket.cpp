@@ -27,7 +27,8 @@ Result<UniqueFd> listen_admin(const std::string& bind, uint16_t port) {
   }
   UniqueFd fd(::socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
-  if (!fd || setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return fail("admin socket: {}", std::strerror(errno));
+  if (!fd || setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+    return fail("admin socket: {}", std::strerror(errno));
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd.get(), 128) != 0) {
     return fail("admin listener at {} port {}: {}", bind, port, std::strerror(errno));
   }

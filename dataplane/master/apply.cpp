@@ -78,7 +78,8 @@ void Supervisor::start_agent() {
 void Supervisor::on_agent_exit(int status) {
   const uint64_t now = monotonic_ms();
   agent_.quick_deaths = now - agent_.spawned_ms < kQuickDeathMs ? agent_.quick_deaths + 1 : 0;
-  const uint64_t delay = agent_.quick_deaths < 2 ? 0 : std::min<uint64_t>(kMaxBackoffMs, 50u << std::min(agent_.quick_deaths - 2, 6u));
+  const uint64_t delay =
+      agent_.quick_deaths < 2 ? 0 : std::min<uint64_t>(kMaxBackoffMs, 50u << std::min(agent_.quick_deaths - 2, 6u));
   log::warning("agent died", {{"pid", agent_.pid},
                               {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0},
                               {"code", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
@@ -100,7 +101,7 @@ void Supervisor::tell_agent(const Message& message, std::span<const int> fds) {
 void Supervisor::on_agent_messages() {
   while (agent_.channel) {
     auto received = sync::receive(agent_.channel.get());
-    if (received && received->message.type == MessageType{}) return;
+    if (received && received->message.type == MessageType::none) return;
     if (!received || received->message.type != MessageType::apply) {
       log::error("agent killed", {{"reason", received ? "unexpected message" : received.error().message}});
       kill(agent_.pid, SIGKILL);  // harmless if it has ended by itself
@@ -152,13 +153,15 @@ void Supervisor::start_apply(std::shared_ptr<HeldState> state) {
 }
 
 void Supervisor::check_apply() {
-  const bool all = std::ranges::all_of(slots_, [&](const Slot& slot) { return slot.worker.pid != 0 && slot.worker.running == pending_->id; });
+  const bool all = std::ranges::all_of(
+      slots_, [&](const Slot& slot) { return slot.worker.pid != 0 && slot.worker.running == pending_->id; });
   if (all) return commit_apply();
   if (monotonic_ms() < pending_since_ms_ + kApplyMs) return;
   if (pending_late_) return refuse_apply("the workers do not take it in time");
   pending_late_ = true;
   for (Slot& slot : slots_) {
-    if (slot.worker.pid != 0 && slot.worker.running != pending_->id) kill_worker(slot.worker, "does not take the new state");
+    if (slot.worker.pid != 0 && slot.worker.running != pending_->id)
+      kill_worker(slot.worker, "does not take the new state");
   }
   pending_since_ms_ = monotonic_ms();
 }
@@ -176,10 +179,6 @@ void Supervisor::commit_apply() {
   for (Worker& worker : leaving) {
     retire(worker, current_->drain_ms);
     retired_.push_back(std::move(worker));
-  }
-  // After a new binary: the earlier workers go once these can take over.
-  for (Worker& worker : retired_) {
-    if (worker.kill_at_ms == 0) retire(worker, current_->drain_ms);
   }
   Message message;
   message.type = MessageType::applied;
@@ -230,7 +229,8 @@ void Supervisor::report_workers() {
   Message message;
   message.type = MessageType::workers;
   if (current_) message.id = current_->id;
-  message.ready = ready_workers();
+  // While a new binary takes over, the workers of the old one serve.
+  message.ready = taking_over_ ? static_cast<uint32_t>(slots_.size()) : ready_workers();
   message.total = static_cast<uint32_t>(slots_.size());
   message.restarts = restarts_;
   for (const ListenGroup& group : sockets_.groups()) {

@@ -31,7 +31,9 @@ Result<pid_t> spawn(const std::string& binary, const std::vector<std::string>& a
   int error = 0;
   for (size_t i = 0; i < fds.size() && error == 0; ++i) {
     copies.emplace_back(fcntl(fds[i], F_DUPFD_CLOEXEC, kFirstChildFd + static_cast<int>(fds.size())));
-    error = copies.back() ? posix_spawn_file_actions_adddup2(&actions, copies.back().get(), kFirstChildFd + static_cast<int>(i)) : errno;
+    error = copies.back()
+                ? posix_spawn_file_actions_adddup2(&actions, copies.back().get(), kFirstChildFd + static_cast<int>(i))
+                : errno;
   }
   sigset_t none, all;
   sigemptyset(&none);
@@ -53,7 +55,8 @@ Result<pid_t> spawn(const std::string& binary, const std::vector<std::string>& a
 
 Result<Channel> make_channel() {
   int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) return fail("socketpair: {}", std::strerror(errno));
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+    return fail("socketpair: {}", std::strerror(errno));
   Channel channel{UniqueFd(pair[0]), UniqueFd(pair[1])};
   for (int fd : pair) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kChannelBuffer, sizeof kChannelBuffer);
   return channel;
@@ -67,7 +70,8 @@ bool enter_child(pid_t master) {
 
 void init_title(int argc, char** argv) {
   if (argc < 1) return;
-  // The kernel lays arguments and environment out one after the other; the title may use both once the environment has been copied away.
+  // The kernel lays arguments and environment out one after the other; the title may use both once the environment has
+  // been copied away.
   char* end = argv[0] + std::strlen(argv[0]) + 1;
   for (int i = 1; i < argc; ++i) {
     if (argv[i] == end) end += std::strlen(argv[i]) + 1;

@@ -33,7 +33,8 @@ Result<unsigned> CounterPages::take(unsigned preferred) {
     // Sparse: a slot that nobody counts in costs nothing.
     if (!fd || ftruncate(fd.get(), sizeof(CounterPage)) != 0) return fail("counter page: {}", std::strerror(errno));
     // A worker cannot pull the page from under the master and the agent (SIGBUS).
-    if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return fail("seal counter page: {}", std::strerror(errno));
+    if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+      return fail("seal counter page: {}", std::strerror(errno));
     if (Status adopted = adopt(std::move(fd), false); !adopted) return std::unexpected(adopted.error());
     pages_[page].memory->magic = CounterPage::kMagic;
   }
@@ -52,11 +53,13 @@ void CounterPages::give_back(unsigned page) {
   // Only what exists is touched: reading a hole of a mapped memfd would fill it.
   const auto begin = static_cast<off_t>(offsetof(CounterPage, clusters));
   const auto end = static_cast<off_t>(sizeof(CounterPage));
-  for (off_t at = lseek(pages_[page].fd.get(), begin, SEEK_DATA); at >= 0 && at < end; at = lseek(pages_[page].fd.get(), at, SEEK_DATA)) {
+  for (off_t at = lseek(pages_[page].fd.get(), begin, SEEK_DATA); at >= 0 && at < end;
+       at = lseek(pages_[page].fd.get(), at, SEEK_DATA)) {
     off_t hole = lseek(pages_[page].fd.get(), at, SEEK_HOLE);
     if (hole < 0 || hole > end) hole = end;
     const auto first = static_cast<size_t>(at - begin) / sizeof(shared::ClusterSlot);
-    const auto last = static_cast<size_t>(hole - begin + static_cast<off_t>(sizeof(shared::ClusterSlot)) - 1) / sizeof(shared::ClusterSlot);
+    const auto last = static_cast<size_t>(hole - begin + static_cast<off_t>(sizeof(shared::ClusterSlot)) - 1) /
+                      sizeof(shared::ClusterSlot);
     for (size_t i = first; i < last && i < memory.clusters.size(); ++i) {
       if (memory.clusters[i].active_connections.get() != 0) memory.clusters[i].active_connections.set(0);
       if (memory.clusters[i].idle_connections.get() != 0) memory.clusters[i].idle_connections.set(0);

@@ -1,5 +1,6 @@
-// The counter pages (dataplane/shared/counters.h): one memfd for each live worker process, kept when it ends and given to a later one, so sums never
-// go back. The master reads heartbeats and clears the gauges of the dead; everything else in a page belongs to the worker that has it.
+// The counter pages (dataplane/shared/counters.h): one memfd for each live worker process, kept when it ends and given
+// to a later one, so sums never go back. The master reads heartbeats and clears the gauges of the dead; everything else
+// in a page belongs to the worker that has it.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -22,6 +23,7 @@ class CounterPages {
   // Its worker is gone: gauges become zero.
   void give_back(unsigned page);
   [[nodiscard]] int fd(unsigned page) const { return pages_[page].fd.get(); }
+  [[nodiscard]] const UniqueFd& handle(unsigned page) const { return pages_[page].fd; }
   [[nodiscard]] shared::CounterPage& at(unsigned page) const { return *pages_[page].memory; }
   [[nodiscard]] size_t count() const { return pages_.size(); }
   [[nodiscard]] bool used(unsigned page) const { return pages_[page].used; }

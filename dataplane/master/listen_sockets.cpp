@@ -15,8 +15,8 @@
 namespace sluice::master {
 namespace {
 using sync::ListenerSpec;
-constexpr int kBacklog = 65535;       // the kernel cuts it to net.core.somaxconn
-constexpr int kPortAttempts = 16;     // a port that is free on one address may be taken on the next
+constexpr int kBacklog = 65535;    // the kernel cuts it to net.core.somaxconn
+constexpr int kPortAttempts = 16;  // a port that is free on one address may be taken on the next
 
 bool is_v4(const ListenerSpec& spec) {
   static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -47,10 +47,12 @@ std::string describe(const ListenerSpec& spec, uint16_t port) {
   char text[INET6_ADDRSTRLEN] = "?";
   if (is_v4(spec)) inet_ntop(AF_INET, spec.address + 12, text, sizeof text);
   else inet_ntop(AF_INET6, spec.address, text, sizeof text);
-  return fmt::format(is_v4(spec) ? "listener {} at {}:{}" : "listener {} at [{}]:{}", spec.name, text, port);
+  return is_v4(spec) ? fmt::format("listener {} at {}:{}", spec.name, text, port)
+                     : fmt::format("listener {} at [{}]:{}", spec.name, text, port);
 }
 
-// A bound socket that does not listen. `shared`: with SO_REUSEPORT, as those that are kept; without, to see whether anybody else listens there.
+// A bound socket that does not listen. `shared`: with SO_REUSEPORT, as those that are kept; without, to see whether
+// anybody else listens there.
 Result<UniqueFd> bind_socket(const ListenerSpec& spec, uint16_t port, bool shared) {
   UniqueFd fd(::socket(is_v4(spec) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail("{}: socket: {}", describe(spec, port), std::strerror(errno));
@@ -74,7 +76,8 @@ uint16_t bound_port(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
-  return ntohs(address.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(address).sin_port : reinterpret_cast<sockaddr_in6&>(address).sin6_port);
+  return ntohs(address.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(address).sin_port
+                                            : reinterpret_cast<sockaddr_in6&>(address).sin6_port);
 }
 
 // A kernel without IPv6: "all addresses" then means all IPv4 addresses.
@@ -89,8 +92,10 @@ bool ListenSockets::holds_port(uint16_t port) const {
   return std::ranges::any_of(groups_, [&](const ListenGroup& group) { return group.port == port; });
 }
 
-// One port for all addresses of a listener that has none yet. The sockets of worker 0 are the proof and are kept in `into`.
-Result<uint16_t> ListenSockets::choose_port(const std::vector<const ListenerSpec*>& specs, std::vector<ListenGroup>& into) {
+// One port for all addresses of a listener that has none yet. The sockets of worker 0 are the proof and are kept in
+// `into`.
+Result<uint16_t> ListenSockets::choose_port(const std::vector<const ListenerSpec*>& specs,
+                                            std::vector<ListenGroup>& into) {
   Error last;
   for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
     std::vector<ListenGroup> bound;
@@ -143,8 +148,9 @@ Result<ListenSockets::Change> ListenSockets::prepare(std::span<const ListenerSpe
     uint16_t port = first.port;
     if (port == 0) {
       // Another address, or another protocol, of a listener that has a port already: it keeps it.
-      const auto same = std::ranges::find_if(
-          groups_, [&](const ListenGroup& group) { return group.spec.port == 0 && std::strcmp(group.spec.name, first.name) == 0; });
+      const auto same = std::ranges::find_if(groups_, [&](const ListenGroup& group) {
+        return group.spec.port == 0 && std::strcmp(group.spec.name, first.name) == 0;
+      });
       if (same != groups_.end()) port = same->port;
     }
     if (port == 0) {
@@ -163,7 +169,8 @@ Result<ListenSockets::Change> ListenSockets::prepare(std::span<const ListenerSpe
   }
   auto complete = [&](const ListenGroup& group, auto&& take) -> Status {
     for (unsigned owner = 0; owner < workers; ++owner) {
-      if (std::ranges::any_of(group.sockets, [&](const ListenSocket& socket) { return socket.owner == owner; })) continue;
+      if (std::ranges::any_of(group.sockets, [&](const ListenSocket& socket) { return socket.owner == owner; }))
+        continue;
       auto fd = bind_socket(group.spec, group.port, true);
       if (!fd) return std::unexpected(fd.error());
       take(ListenSocket{next_id_++, owner, std::move(*fd)});
@@ -172,7 +179,8 @@ Result<ListenSockets::Change> ListenSockets::prepare(std::span<const ListenerSpe
   };
   for (ListenGroup& group : change.added) {
     std::vector<ListenSocket> more;
-    if (Status done = complete(group, [&](ListenSocket socket) { more.push_back(std::move(socket)); }); !done) return std::unexpected(done.error());
+    if (Status done = complete(group, [&](ListenSocket socket) { more.push_back(std::move(socket)); }); !done)
+      return std::unexpected(done.error());
     std::ranges::move(more, std::back_inserter(group.sockets));
   }
   for (size_t i = 0; i < groups_.size(); ++i) {
@@ -188,7 +196,8 @@ Result<ListenSockets::Change> ListenSockets::prepare(std::span<const ListenerSpe
 
 std::vector<ListenGroup> ListenSockets::commit(Change change) {
   auto start = [](const ListenGroup& group, const ListenSocket& socket) {
-    if (::listen(socket.fd.get(), kBacklog) != 0) log::error("listen failed", {{"listener", describe(group.spec, group.port)}, {"error", std::strerror(errno)}});
+    if (::listen(socket.fd.get(), kBacklog) != 0)
+      log::error("listen failed", {{"listener", describe(group.spec, group.port)}, {"error", std::strerror(errno)}});
   };
   for (auto& [index, socket] : change.extra) {
     start(groups_[index], socket);

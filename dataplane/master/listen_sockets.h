@@ -1,5 +1,6 @@
-// The listening sockets of the data plane: one SO_REUSEPORT socket per worker index and (listener, address). The master owns them for as long as the
-// listener exists, so a worker that dies refuses nobody: what is queued in its socket waits for the successor. Never accepts, never reads.
+// The listening sockets of the data plane: one SO_REUSEPORT socket per worker index and (listener, address). The master
+// owns them for as long as the listener exists, so a worker that dies refuses nobody: what is queued in its socket
+// waits for the successor. Never accepts, never reads.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -12,8 +13,8 @@
 namespace sluice::master {
 
 struct ListenSocket {
-  uint32_t id = 0;      // unique for the life of the data plane
-  unsigned owner = 0;   // worker index it was made for
+  uint32_t id = 0;     // unique for the life of the data plane
+  unsigned owner = 0;  // worker index it was made for
   UniqueFd fd;
 };
 
@@ -47,7 +48,8 @@ class ListenSockets {
   [[nodiscard]] uint32_t next_id() const { return next_id_; }
 
  private:
-  [[nodiscard]] Result<uint16_t> choose_port(const std::vector<const sync::ListenerSpec*>& specs, std::vector<ListenGroup>& into);
+  [[nodiscard]] Result<uint16_t> choose_port(const std::vector<const sync::ListenerSpec*>& specs,
+                                             std::vector<ListenGroup>& into);
   [[nodiscard]] bool holds_port(uint16_t port) const;
   std::vector<ListenGroup> groups_;
   uint32_t next_id_ = 1;

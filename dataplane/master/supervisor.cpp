@@ -137,7 +137,9 @@ void Supervisor::tick() {
   if (probe_ != 0 && now >= probe_kill_ms_) kill(probe_, SIGKILL);
   if (pending_) check_apply();
   if (!pending_ && next_) start_apply(std::exchange(next_, nullptr));
+  if (taking_over_) finish_takeover();
   if (report_due_) report_workers();
+  if (upgrade_due_ && !pending_ && !stopping_) execute_upgrade();
   if (stopping_ && retired_.empty()) exit_now_ = true;
 }
 
@@ -146,16 +148,25 @@ void Supervisor::on_signals() {
   bool children = false;
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     switch (static_cast<int>(info.ssi_signo)) {
-      case SIGCHLD: children = true; break;
+      case SIGCHLD:
+        children = true;
+        break;
       case SIGTERM:
       case SIGINT:
         if (stopping_) exit_now_ = true;  // asked twice: now
         else start_shutdown();
         break;
-      case SIGHUP: broadcast(sync::MessageType::reopen); break;
-      case SIGUSR1: broadcast(sync::MessageType::dump); break;
-      case SIGUSR2: start_upgrade(); break;
-      default: break;
+      case SIGHUP:
+        broadcast(sync::MessageType::reopen);
+        break;
+      case SIGUSR1:
+        broadcast(sync::MessageType::dump);
+        break;
+      case SIGUSR2:
+        start_upgrade();
+        break;
+      default:
+        break;
     }
   }
   if (children) reap();
@@ -185,7 +196,8 @@ void Supervisor::reap() {
   }
 }
 
-// Readiness goes first, so that load balancers look elsewhere; workers end each connection after its stream, and when none is left they exit.
+// Readiness goes first, so that load balancers look elsewhere; workers end each connection after its stream, and when
+// none is left they exit.
 void Supervisor::start_shutdown() {
   stopping_ = true;
   const uint32_t drain_ms = current_ ? current_->drain_ms : 0;

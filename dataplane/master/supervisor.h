@@ -1,10 +1,13 @@
-// The master's insides: what it holds and how it reacts. Implementation by concern: supervisor.cpp (loop, signals, shutdown), workers.cpp (processes
-// and the sockets they accept from), apply.cpp (states and the agent), handover.cpp (new binary).
+// The master's insides: what it holds and how it reacts. Implementation by concern: supervisor.cpp (loop, signals,
+// shutdown), workers.cpp (processes and the sockets they accept from), apply.cpp (states and the agent), handover.cpp
+// (new binary).
 //
 //   worker:  starting --ready--> running --(fewer workers, new binary, shutdown)--> retired --exit--> gone
-//            any --exit, hang--> gone, and a successor in the same slot at once (later and later if it keeps dying within a second)
+//            any --exit, hang--> gone, and a successor in the same slot at once (later and later if it keeps dying
+//            within a second)
 //   state:   apply -> every worker gets it -> all ready: it is current, listeners and worker count follow, `applied`
-//                                          -> one refuses, or a worker and its successor die on it: the old one is sent again, `refused`
+//                                          -> one refuses, or a worker and its successor die on it: the old one is sent
+//                                          again, `refused`
 #pragma once
 #include <array>
 #include <memory>
@@ -46,9 +49,9 @@ struct Worker {
 // A worker index: who has it, and how fast its last owners died.
 struct Slot {
   Worker worker;
-  unsigned page = 0;         // of the last owner
+  unsigned page = 0;  // of the last owner
   unsigned quick_deaths = 0;
-  uint64_t respawn_ms = 0;   // when there is no worker
+  uint64_t respawn_ms = 0;  // when there is no worker
 };
 
 struct AgentProcess {
@@ -105,9 +108,9 @@ class Supervisor {
   // handover.cpp
   void start_upgrade();
   void on_probe_exit(int status);
-  [[nodiscard]] bool write_handover(UniqueFd& into);
-  [[nodiscard]] bool read_handover();
   void execute_upgrade();
+  [[nodiscard]] bool read_handover();
+  void finish_takeover();
 
   Options options_;
   UniqueFd signals_, admin_, ticket_keys_;
@@ -115,14 +118,16 @@ class Supervisor {
   CounterPages pages_;
   std::shared_ptr<HeldState> current_, pending_, next_;  // next_: came while one is pending
   ListenSockets::Change pending_change_;
-  std::set<unsigned> pending_deaths_;                    // indexes whose worker died while it applied
+  std::set<unsigned> pending_deaths_;  // indexes whose worker died while it applied
   uint64_t pending_since_ms_ = 0;
-  bool pending_late_ = false;                            // the workers that were late have been replaced once
+  bool pending_late_ = false;  // the workers that were late have been replaced once
   std::vector<Slot> slots_;
   std::vector<Worker> retired_;
   AgentProcess agent_;
   pid_t probe_ = 0;  // the new binary, asked whether it can start
   uint64_t probe_kill_ms_ = 0;
+  bool upgrade_due_ = false;  // it can
+  bool taking_over_ = false;  // we are it, and the workers of the binary before still accept
   uint32_t restarts_ = 0;
   size_t pages_told_ = 0;
   bool report_due_ = false;

@@ -1,4 +1,5 @@
-// The master's part of the ticket keys that all workers share (dataplane/shared/ticket_keys.h): makes the page, fills it with random bytes, rotates it.
+// The master's part of the ticket keys that all workers share (dataplane/shared/ticket_keys.h): makes the page, fills
+// it with random bytes, rotates it.
 #pragma once
 #include <cstdint>
 

@@ -15,7 +15,7 @@ namespace {
 using sync::Message;
 using sync::MessageType;
 constexpr uint64_t kHeartbeatMs = 2000;
-constexpr uint64_t kStartMs = 10000;       // until the first heartbeat
+constexpr uint64_t kStartMs = 10000;  // until the first heartbeat
 constexpr uint64_t kQuickDeathMs = 1000;
 constexpr uint64_t kMaxBackoffMs = 1000;
 constexpr uint64_t kCloseGraceMs = 1000;
@@ -29,11 +29,13 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   auto channel = make_channel();
   auto page = pages_.take(slot.page);
   if (!channel || !page) {
-    log::error("worker not started", {{"worker", index + 1}, {"error", channel ? page.error().message : channel.error().message}});
+    log::error("worker not started",
+               {{"worker", index + 1}, {"error", channel ? page.error().message : channel.error().message}});
     if (page) pages_.give_back(*page);
     return;
   }
-  std::vector<std::string> arguments{"--role=worker", fmt::format("--index={}", index), fmt::format("--parent={}", getpid())};
+  std::vector<std::string> arguments{"--role=worker", fmt::format("--index={}", index),
+                                     fmt::format("--parent={}", getpid())};
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
   const int fds[] = {channel->theirs.get(), pages_.fd(*page), ticket_keys_.get()};
   pages_.at(*page).heartbeat_ms.set(0);
@@ -72,8 +74,11 @@ void Supervisor::on_worker_exit(Slot& slot, int status) {
     refuse_apply(fmt::format("worker {} died twice while it took the state", index + 1));
   }
   if (index >= slots_.size() || slots_[index].worker.pid != 0) return;  // the refusal changed the slots
-  // One accident costs nothing; who dies again and again waits a little longer each time, and others take what waits in its sockets.
-  const uint64_t delay = slots_[index].quick_deaths < 2 ? 0 : std::min<uint64_t>(kMaxBackoffMs, 50u << std::min(slots_[index].quick_deaths - 2, 6u));
+  // One accident costs nothing; who dies again and again waits a little longer each time, and others take what waits in
+  // its sockets.
+  const uint64_t delay = slots_[index].quick_deaths < 2
+                             ? 0
+                             : std::min<uint64_t>(kMaxBackoffMs, 50u << std::min(slots_[index].quick_deaths - 2, 6u));
   slots_[index].respawn_ms = now + delay;
   if (delay == 0) start_worker(index, pending_ ? pending_ : current_);
   share_sockets();
@@ -91,12 +96,13 @@ void Supervisor::on_worker_message(Worker& worker) {
       return;
     }
     const Message& message = received->message;
-    if (message.type == MessageType{}) return;
+    if (message.type == MessageType::none) return;
     if (message.type == MessageType::ready) {
       worker.running = message.id;
       report_due_ = true;
     } else if (message.type == MessageType::refused) {
-      if (pending_ && message.id == pending_->id) refuse_apply(fmt::format("worker {}: {}", worker.index + 1, message.text));
+      if (pending_ && message.id == pending_->id)
+        refuse_apply(fmt::format("worker {}: {}", worker.index + 1, message.text));
       else log::error("worker refused a state that others run", {{"worker", worker.index + 1}, {"text", message.text}});
       return;  // the refusal may have moved workers
     } else {
@@ -108,7 +114,8 @@ void Supervisor::on_worker_message(Worker& worker) {
 
 void Supervisor::send_to(Worker& worker, const Message& message, std::span<const int> fds) {
   if (worker.pid == 0 || !worker.channel) return;
-  if (Status sent = sync::send(worker.channel.get(), message, fds); !sent) kill_worker(worker, sent.error().message.c_str());
+  if (Status sent = sync::send(worker.channel.get(), message, fds); !sent)
+    kill_worker(worker, sent.error().message.c_str());
 }
 
 void Supervisor::send_state(Worker& worker, const std::shared_ptr<HeldState>& state) {
@@ -130,7 +137,8 @@ void Supervisor::broadcast(MessageType type) {
   for (Worker& worker : retired_) send_to(worker, message);
 }
 
-// Who accepts from the sockets made for worker `owner`: that worker; if there is none (fewer workers now, or it waits for its restart), another.
+// Who accepts from the sockets made for worker `owner`: that worker; if there is none (fewer workers now, or it waits
+// for its restart), another.
 unsigned Supervisor::holder_of(unsigned owner) const {
   const auto count = static_cast<unsigned>(slots_.size());
   if (owner < count && slots_[owner].worker.pid != 0) return owner;
@@ -175,7 +183,8 @@ void Supervisor::share_sockets(const std::vector<ListenGroup>& closing) {
     });
   };
   for (size_t i = 0; i < slots_.size(); ++i) stop(slots_[i].worker, wanted[i]);
-  // `closing` needs no more: its ids are in nobody's wanted set, and the copies of the master end with the caller's list.
+  // `closing` needs no more: its ids are in nobody's wanted set, and the copies of the master end with the caller's
+  // list.
   if (!closing.empty()) log::info("listeners closed", {{"count", closing.size()}});
 }
 
@@ -212,7 +221,8 @@ void Supervisor::check_workers(uint64_t now) {
   };
   auto check = [&](Worker& worker) {
     if (worker.pid == 0) return;
-    if (worker.kill_at_ms != 0 && now >= worker.kill_at_ms) kill_worker(worker, worker.channel ? "drain time is over" : "does not end");
+    if (worker.kill_at_ms != 0 && now >= worker.kill_at_ms)
+      kill_worker(worker, worker.channel ? "drain time is over" : "does not end");
     else if (worker.channel && late(worker)) kill_worker(worker, "no heartbeat");
   };
   for (Slot& slot : slots_) {
@@ -226,7 +236,8 @@ void Supervisor::check_workers(uint64_t now) {
 }
 
 unsigned Supervisor::ready_workers() const {
-  return static_cast<unsigned>(std::ranges::count_if(slots_, [&](const Slot& slot) { return slot.worker.pid != 0 && slot.worker.running.boot != 0; }));
+  return static_cast<unsigned>(std::ranges::count_if(
+      slots_, [&](const Slot& slot) { return slot.worker.pid != 0 && slot.worker.running.boot != 0; }));
 }
 
 }  // namespace sluice::master

@@ -18,7 +18,8 @@ Status check(const Message& message) {
     return fail("sync: unknown message type {}", type);
   }
   if (message.listener_count > kMaxListeners) return fail("sync: {} listeners", message.listener_count);
-  if (message.workers_wanted > kMaxWorkers) return fail("sync: {} workers wanted, the limit is {}", message.workers_wanted, kMaxWorkers);
+  if (message.workers_wanted > kMaxWorkers)
+    return fail("sync: {} workers wanted, the limit is {}", message.workers_wanted, kMaxWorkers);
   if (std::memchr(message.text, 0, sizeof message.text) == nullptr) return fail("sync: text not terminated");
   for (const ListenerSpec& spec : message.listeners) {
     if (std::memchr(spec.name, 0, sizeof spec.name) == nullptr) return fail("sync: listener name not terminated");
@@ -92,7 +93,8 @@ Result<Received> receive(int socket) {
   const bool fits = take_fds(header, received);
   if (n == 0) return fail("closed");
   if (!fits || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return fail("sync: packet or descriptors truncated");
-  if (static_cast<size_t>(n) != sizeof(Message)) return fail("sync: packet of {} bytes, expected {}", n, sizeof(Message));
+  if (static_cast<size_t>(n) != sizeof(Message))
+    return fail("sync: packet of {} bytes, expected {}", n, sizeof(Message));
   received.message = packet.message;
   if (Status checked = check(received.message); !checked) return std::unexpected(checked.error());
   return received;

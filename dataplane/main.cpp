@@ -1,0 +1,127 @@
+// The data plane's binary: one file, three roles. It starts as the master; the master starts it again as agent and
+// workers (--role), and at SIGUSR2 executes the file anew in its own place (--handover). Those flags are not for people
+// and not in the help.
+#include <climits>
+#include <cstdio>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "dataplane/agent/agent.h"
+#include "dataplane/master/child.h"
+#include "dataplane/master/master.h"
+#if __has_include("dataplane/worker/worker.h")
+#include "dataplane/worker/worker.h"
+#endif
+
+namespace {
+using namespace sluice;
+
+struct Flags {
+  std::string socket = "/run/sluice/push.sock", state, admin_bind = "127.0.0.1", log_level = "info", role;
+  std::optional<uint16_t> admin_port;
+  std::optional<uint32_t> control_uid;
+  unsigned workers = 0, index = 0;
+  bool foreground = false, no_persist_secrets = false;
+  int parent = 0, admin_fd = -1, handover = -1, check_handover = -1;
+};
+
+int run_child(const Flags& flags) {
+  if (!master::enter_child(flags.parent)) return 1;
+  if (flags.role == "agent") {
+    master::set_title("agent");
+    agent::Options options;
+    options.channel_fd = master::kFirstChildFd;
+    options.admin_fd = flags.admin_fd;
+    options.socket = flags.socket;
+    options.state_dir = flags.state;
+    options.control_uid = flags.control_uid;
+    options.workers = flags.workers;
+    options.persist_secrets = !flags.no_persist_secrets;
+    return agent::run(options);
+  }
+  const std::string name = fmt::format("worker {}", flags.index + 1);
+  master::set_title(name);
+  log::set_component(name);
+#if __has_include("dataplane/worker/worker.h")
+  return worker::run(master::kFirstChildFd, master::kFirstChildFd + 1, master::kFirstChildFd + 2, flags.index);
+#else
+  return 1;
+#endif
+}
+
+// The file to execute at SIGUSR2: where we were started from, whatever lies there by then.
+std::string own_path() {
+  char path[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+  return size > 0 ? std::string(path, static_cast<size_t>(size)) : std::string();
+}
+
+int run_master(const Flags& flags, int argc, char** argv) {
+  master::Options options;
+  options.upgrade_path = own_path();
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (!argument.starts_with("--handover=")) options.arguments.push_back(argument);
+  }
+  options.admin_port = flags.admin_port;
+  options.admin_bind = flags.admin_bind;
+  options.handover_fd = flags.handover;
+  if (!flags.foreground && flags.handover < 0 && daemon(1, 1) != 0) {
+    log::error("cannot go to the background");
+    return 1;
+  }
+  log::set_component("master");
+  master::set_title("master");
+  return master::run(options);
+}
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{"Sluice data plane: takes its state from the control plane over a unix socket and serves it.",
+               "sluice-dataplane"};
+  app.set_version_flag("--version", "sluice-dataplane " SLUICE_VERSION);
+  app.add_option("--socket", flags.socket, "push socket of the control plane")->capture_default_str();
+  app.add_option("--state", flags.state, "folder for the last good state; absent = nothing is kept");
+  app.add_option("--admin-port", flags.admin_port, "port of /healthz, /readyz, /metrics; 0 = any; absent = none");
+  app.add_option("--admin-bind", flags.admin_bind, "its address")->capture_default_str();
+  app.add_option("--control-uid", flags.control_uid, "uid the control plane runs as; absent = our own");
+  app.add_option("--workers", flags.workers,
+                 "worker processes where the configuration does not say; 0 = by the CPU quota")
+      ->check(CLI::Range(0u, 128u))
+      ->capture_default_str();
+  app.add_flag("--foreground", flags.foreground, "do not go to the background");
+  app.add_flag("--no-persist-secrets", flags.no_persist_secrets, "keep private keys out of the state folder");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
+  app.add_option("--role", flags.role)->group("")->check(CLI::IsMember({"agent", "worker"}));
+  app.add_option("--index", flags.index)->group("");
+  app.add_option("--parent", flags.parent)->group("");
+  app.add_option("--admin-fd", flags.admin_fd)->group("");
+  app.add_option("--handover", flags.handover)->group("");
+  app.add_option("--check-handover", flags.check_handover)->group("");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  if (flags.check_handover >= 0) return flags.check_handover == static_cast<int>(master::kHandoverVersion) ? 0 : 1;
+  log::Level level;
+  if (!log::parse_level(flags.log_level, level)) {
+    std::fprintf(stderr, "--log-level: '%s' is not one of debug, info, warning, error, off\n", flags.log_level.c_str());
+    return 2;
+  }
+  log::set_level(level);
+  if (!flags.role.empty()) {
+    master::init_title(argc, argv);
+    return run_child(flags);
+  }
+  std::vector<std::string> copies(argv, argv + argc);
+  std::vector<char*> pointers;
+  for (std::string& copy : copies) pointers.push_back(copy.data());
+  master::init_title(argc, argv);
+  return run_master(flags, argc, pointers.data());
+}

@@ -1,0 +1,51 @@
+// From publish() to a worker's answer and back, over real sockets and processes.
+#include <set>
+
+#include "tests/integration/planes_fixture.h"
+
+namespace sluice::test {
+namespace {
+using ::testing::Test;
+
+TEST_F(PlanesTest, StateReachesWorkersAndIsAcknowledged) {
+  start_control();
+  start_data();
+  const ir::StateId id = publish({.marker = "one"});
+  ASSERT_TRUE(wait_ack(id));
+  EXPECT_EQ(heard().report.workers_total, 2u);
+  ASSERT_NE(port("http"), 0);
+  EXPECT_NE(ask(port("http")).find("sequence 1 marker one"), std::string::npos);
+  const ir::StateId next = publish({.marker = "two"});
+  ASSERT_TRUE(wait_ack(next));
+  const uint16_t kept = port("http");
+  for (int i = 0; i < 20; ++i) EXPECT_NE(ask(kept).find("sequence 2 marker two"), std::string::npos);
+  EXPECT_EQ(stop_data(), 0);
+}
+
+TEST_F(PlanesTest, SameContentIsNotPushedAgain) {
+  start_control();
+  start_data();
+  const ir::StateId id = publish({.marker = "one"});
+  EXPECT_EQ(publish({.marker = "one"}), id);
+  ASSERT_TRUE(wait_ack(id));
+}
+
+TEST_F(PlanesTest, RefusedStateLeavesTheOldOne) {
+  start_control();
+  start_data();
+  ASSERT_TRUE(wait_ack(publish({.marker = "good"})));
+  const ir::StateId bad = publish({.marker = "refuse"});
+  ASSERT_TRUE(wait_for([&](const Heard& heard) { return !heard.nacks.empty() && heard.nacks.back().first == bad; }));
+  EXPECT_NE(ask(port("http")).find("marker good"), std::string::npos);
+  ASSERT_TRUE(wait_ack(publish({.marker = "better"})));
+  EXPECT_NE(ask(port("http")).find("marker better"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice::test
+
+int main(int argc, char** argv) {
+  if (const auto code = sluice::test::run_role(argc, argv)) return *code;
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
