@@ -12,6 +12,9 @@
 #include "dataplane/net/address.h"
 #include "dataplane/shared/counters.h"
 
+namespace sluice::net {
+class TlsClientContext;
+}
 namespace sluice::upstream {
 
 class Connection;
@@ -61,7 +64,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   uint64_t epoch = 0;          // Upstreams': of the last look at the table
   uint32_t index = 0;          // Upstreams'
   uint32_t next = 0;           // round robin
-  std::shared_ptr<void> tls_context;   // the connector's, made at first connect
+  std::shared_ptr<net::TlsClientContext> tls_context;   // the connector's, made at first connect
+  bool tls_refused = false;    // it cannot be made
 
  private:
   std::string name_;

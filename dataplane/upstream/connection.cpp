@@ -91,8 +91,12 @@ bool Connection::alive_when_idle() {
 
 void Connection::on_event(uint32_t events) {
   if (phase_ == Phase::connecting) return continue_connect();
-  // Idle: an end, or bytes that nobody asked for. Whatever they are, they are no answer to the next request.
-  if (!now_.active) return close();
+  if (!now_.active) {
+    // Idle: an end, or bytes that nobody asked for. Whatever they are, they are no answer to the next request. TLS has messages of its own (late
+    // session tickets), which a read takes in.
+    if (transport_->secure() && (events & net::kHangup) == 0 && alive_when_idle()) return;
+    return close();
+  }
   const uint32_t serial = serial_;
   if ((events & net::kWritable) != 0) writable();
   if (serial == serial_ && now_.active && (events & (net::kReadable | net::kHangup)) != 0) readable();

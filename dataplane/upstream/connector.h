@@ -12,7 +12,7 @@ class Cluster;
 class Connector {
  public:
   virtual ~Connector() = default;
-  // Null with errno if the connect failed at once.
+  // Null with errno if the connect failed at once; EKEYREJECTED: the cluster's TLS policy cannot be honoured.
   [[nodiscard]] virtual std::unique_ptr<net::Transport> connect(const net::Address& to, Cluster& cluster) = 0;
 };
 

@@ -207,6 +207,7 @@ std::expected<http::RequestSink*, http::Error> Upstreams::start(Cluster& cluster
     }
     const int reason = errno;
     cluster.counters().connect_failures.add();
+    if (reason == EKEYREJECTED) return refuse(http::Reason::upstream_tls_failed);
     if (is_ours(reason)) return refuse(http::Reason::overloaded, http::Retry::no, reason);
     if (tries + 1 == Attempts::kMax || cluster.ready().size() == 1) return refuse(http::Reason::connect_failed, http::Retry::yes, reason);
   }

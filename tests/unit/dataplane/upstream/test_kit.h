@@ -187,6 +187,8 @@ struct ClusterSpec {
   ir::LbPolicy lb = ir::LbPolicy::LeastRequest;
   uint64_t hash = 1;
   ir::UpstreamProtocol protocol = ir::UpstreamProtocol::Http1;
+  bool tls = false;
+  std::string sni{}, ca_pem{};
 };
 
 // Bytes of one state.
@@ -206,6 +208,11 @@ class State {
       cluster->hash = spec.hash;
       cluster->lb = spec.lb;
       cluster->protocol = spec.protocol;
+      if (spec.tls) {
+        cluster->tls = std::make_unique<ir::UpstreamTlsT>();
+        cluster->tls->sni = spec.sni;
+        cluster->tls->ca_pem = spec.ca_pem;
+      }
       table.clusters.push_back(std::move(cluster));
       auto endpoints = std::make_unique<ir::ClusterEndpointsT>();
       endpoints->name = spec.name;
