@@ -1,0 +1,237 @@
+// sluice-controlplane: watches the API server or a folder, compiles what it finds, and pushes it to the data plane.
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/asio.h"
+#include "common/base/log.h"
+#include "controlplane/config/options.h"
+#include "controlplane/kube/cluster_source.h"
+#include "controlplane/loop/loop.h"
+#include "controlplane/publish/publisher.h"
+#include "controlplane/source/folder_source.h"
+
+namespace sluice {
+namespace {
+
+struct Flags {
+  std::string manifests, kubeconfig, context, socket = "/run/sluice/push.sock", config_file, log_level = "info";
+  std::optional<uint16_t> http_port, https_port;
+  std::vector<std::string> bind;
+  std::optional<uint32_t> workers;
+  std::string default_backend, default_certificate, controller_name = config::kControllerName;
+  uint32_t dataplane_uid = 0;
+  bool print_ports = false, allow_test_filters = false;
+};
+
+void declare(CLI::App& app, Flags& flags) {
+  app.add_option("--manifests", flags.manifests, "a folder of YAML or JSON instead of an API server");
+  app.add_option("--kubeconfig", flags.kubeconfig, "file that says where the API server is; without it and without --manifests: the Pod's service account");
+  app.add_option("--context", flags.context, "context of the kubeconfig; absent = its current one");
+  app.add_option("--socket", flags.socket, "where the data plane connects")->capture_default_str();
+  app.add_option("--config", flags.config_file, "options file (docs/reference/configuration.md); read again when it changes");
+  app.add_option("--http-port", flags.http_port, "plain listener; 0 = any free port; absent = none");
+  app.add_option("--https-port", flags.https_port, "TLS listener; 0 = any free port; absent = none");
+  app.add_option("--bind", flags.bind, "address of the listeners, may be repeated; absent = all, IPv4 and IPv6");
+  app.add_option("--workers", flags.workers, "overrides the options file");
+  app.add_option("--default-backend-service", flags.default_backend, "NS/NAME[:PORT] that answers what no rule matches");
+  app.add_option("--default-ssl-certificate", flags.default_certificate, "NS/NAME of a Secret for names without a certificate");
+  app.add_option("--controller-name", flags.controller_name, "IngressClasses with this controller are ours")->capture_default_str();
+  app.add_option("--dataplane-uid", flags.dataplane_uid, "uid that may connect to the socket; 0 = our own");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
+  app.add_flag("--print-ports", flags.print_ports, "one line of JSON on stdout with the ports, once it serves");
+  app.add_flag("--allow-test-filters", flags.allow_test_filters)->group("");
+}
+
+Result<store::ObjectKey> parse_key(std::string_view flag, std::string_view text) {
+  const size_t slash = text.find('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size() || text.find('/', slash + 1) != std::string_view::npos) {
+    return fail("{}: '{}' is not NAMESPACE/NAME", flag, text);
+  }
+  return store::ObjectKey{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+}
+
+Result<config::ServiceTarget> parse_target(std::string_view text) {
+  config::ServiceTarget target;
+  const size_t colon = text.rfind(':');
+  if (colon != std::string_view::npos) {
+    const std::string port(text.substr(colon + 1));
+    if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos || std::stoul(port) == 0 || std::stoul(port) > 65535) {
+      return fail("--default-backend-service: '{}' has a bad port", text);
+    }
+    target.port = static_cast<uint16_t>(std::stoul(port));
+  }
+  auto key = parse_key("--default-backend-service", text.substr(0, colon));
+  if (!key) return std::unexpected(key.error());
+  target.service = std::move(*key);
+  return target;
+}
+
+Result<config::Options> make_options(const Flags& flags) {
+  config::Options options;
+  if (!flags.config_file.empty()) {
+    if (auto status = config::load_file(flags.config_file, options); !status) return std::unexpected(status.error());
+  }
+  options.http_port = flags.http_port;
+  options.https_port = flags.https_port;
+  options.bind = flags.bind;
+  options.controller_name = flags.controller_name;
+  options.allow_loopback_endpoints = !flags.manifests.empty();
+  options.allow_test_filters = flags.allow_test_filters;
+  if (flags.workers) {
+    if (*flags.workers > 128) return fail("--workers: at most 128");
+    options.settings.workers = *flags.workers;
+  }
+  if (!flags.default_backend.empty()) {
+    auto target = parse_target(flags.default_backend);
+    if (!target) return std::unexpected(target.error());
+    options.default_backend = std::move(*target);
+  }
+  if (!flags.default_certificate.empty()) {
+    auto key = parse_key("--default-ssl-certificate", flags.default_certificate);
+    if (!key) return std::unexpected(key.error());
+    options.default_certificate = std::move(*key);
+  }
+  return options;
+}
+
+// The options file is looked at twice a second: a rename, an editor's write and a mounted ConfigMap all look the same that way.
+class ConfigWatch {
+ public:
+  ConfigWatch(boost::asio::io_context& io, const Flags& flags, loop::Loop& loop) : timer_(io), flags_(flags), loop_(loop), seen_(stamp()) { wait(); }
+
+ private:
+  struct Stamp {
+    ino_t inode = 0;
+    off_t size = 0;
+    time_t seconds = 0;
+    long nanoseconds = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  Stamp stamp() const {
+    struct stat info {};
+    if (::stat(flags_.config_file.c_str(), &info) != 0) return {};
+    return {info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+  }
+  void wait() {
+    timer_.expires_after(std::chrono::milliseconds(500));
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      look();
+      wait();
+    });
+  }
+  void look() {
+    const Stamp now = stamp();
+    if (now == seen_) return;
+    seen_ = now;
+    auto options = make_options(flags_);
+    if (!options) {
+      log::error("options file refused; the old options stay", {{"error", options.error().message}});
+      return;
+    }
+    log::info("options file taken", {{"file", flags_.config_file}});
+    loop_.set_options(std::move(*options));
+  }
+  boost::asio::steady_timer timer_;
+  const Flags& flags_;
+  loop::Loop& loop_;
+  Stamp seen_;
+};
+
+// {"http":P,"https":P,"admin":P}: what is really listened on, once every worker serves.
+class PortPrinter {
+ public:
+  void report(const publish::DataplaneReport& report) {
+    if (printed_ || report.workers_total == 0 || report.workers_ready < report.workers_total || report.acknowledged.sequence == 0) return;
+    std::map<std::string, uint16_t> ports(report.bound.begin(), report.bound.end());
+    std::string line;
+    for (const char* name : {"http", "https", "admin"}) {
+      if (const auto found = ports.find(name); found != ports.end()) line += fmt::format("{}\"{}\":{}", line.empty() ? "" : ",", name, found->second);
+    }
+    std::printf("{%s}\n", line.c_str());
+    std::fflush(stdout);
+    printed_ = true;
+  }
+
+ private:
+  bool printed_ = false;
+};
+
+int fail_start(const Error& error) {
+  log::error("cannot start", {{"error", error.message}});
+  return 1;
+}
+
+int run(const Flags& flags) {
+  auto options = make_options(flags);
+  if (!options) return fail_start(options.error());
+  boost::asio::io_context io(1);
+  std::unique_ptr<kube::Transport> transport;
+  std::unique_ptr<store::Source> source;
+  if (!flags.manifests.empty()) {
+    auto made = source::make_folder_source(io, flags.manifests);
+    if (!made) return fail_start(made.error());
+    source = std::move(*made);
+  } else {
+    auto access = flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
+    if (!access) return fail_start(access.error());
+    auto made = kube::make_transport(io, std::move(*access));
+    if (!made) return fail_start(made.error());
+    transport = std::move(*made);
+    kube::ClusterSourceOptions cluster;
+    cluster.watch_namespaces = options->watch_namespaces;
+    source = kube::make_cluster_source(io, *transport, std::move(cluster));
+  }
+
+  PortPrinter printer;
+  std::unique_ptr<loop::Loop> loop;
+  publish::Publisher::Callbacks callbacks;
+  callbacks.on_report = [&](const publish::DataplaneReport& report) {
+    if (loop) loop->acknowledged(report.acknowledged);
+    if (flags.print_ports) printer.report(report);
+  };
+  callbacks.on_nack = [](ir::StateId id, ir::NackReason reason, const std::string& text) {
+    log::error("the data plane refused a state; it keeps the one before", {{"sequence", id.sequence}, {"reason", static_cast<int>(reason)}, {"text", text}});
+  };
+  callbacks.on_disconnect = [] { log::warning("the data plane is not connected"); };
+  auto publisher = publish::Publisher::listen(io, flags.socket, flags.dataplane_uid, std::move(callbacks));
+  if (!publisher) return fail_start(publisher.error());
+
+  loop = std::make_unique<loop::Loop>(io, std::move(*options), *source, **publisher, loop::Loop::Callbacks{});
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&](const boost::system::error_code&, int) { io.stop(); });
+  std::optional<ConfigWatch> watch;
+  if (!flags.config_file.empty()) watch.emplace(io, flags, *loop);
+  loop->start();
+  io.run();
+  source->stop();
+  if (transport) transport->shutdown();
+  ::unlink(flags.socket.c_str());
+  // The REST library's threads are not joined by its destructors in a defined order; everything of ours is done.
+  ::_exit(0);
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  sluice::Flags flags;
+  CLI::App app("Sluice control plane " SLUICE_VERSION);
+  sluice::declare(app, flags);
+  app.set_version_flag("--version", SLUICE_VERSION);
+  CLI11_PARSE(app, argc, argv);
+  ::signal(SIGPIPE, SIG_IGN);
+  sluice::log::set_component("controlplane");
+  sluice::log::Level level{};
+  if (!sluice::log::parse_level(flags.log_level, level)) return sluice::fail_start({"--log-level: " + flags.log_level + " is unknown"});
+  sluice::log::set_level(level);
+  return sluice::run(flags);
+}
