@@ -12,6 +12,7 @@
 
 #include <boost/asio/ssl.hpp>
 #include <cpprest/http_client.h>
+#include <openssl/err.h>
 #include <pplx/threadpool.h>
 
 namespace sluice::kube {
@@ -25,6 +26,15 @@ constexpr std::chrono::seconds kWatchIdle{900};
 constexpr std::chrono::seconds kCallIdle{30};
 constexpr std::chrono::seconds kShutdownWait{5};
 constexpr size_t kReadSize = 64u << 10;
+
+// The library keeps an OpenSSL error's number but not its category.
+std::string cause_of(const std::error_code& code) {
+  if (!code) return {};
+  if (code.value() > 0xFFFF) {
+    if (const char* text = ERR_reason_error_string(static_cast<unsigned long>(code.value()))) return text;
+  }
+  return code.message();
+}
 
 class CallState;
 
@@ -71,7 +81,7 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
     try {
       step();
     } catch (const http::http_exception& error) {
-      const std::string cause = error.error_code() ? error.error_code().message() : std::string();
+      const std::string cause = cause_of(error.error_code());
       finish(Error{too_large_ ? fmt::format("the answer has more than {} bytes", is_watch_ ? kMaxUnread : max_body_)
                    : cause.empty() || cause == error.what() ? std::string(error.what())
                                                             : fmt::format("{}: {}", error.what(), cause)});
