@@ -29,7 +29,7 @@ constexpr size_t kReadSize = 64u << 10;
 
 // The library keeps an OpenSSL error's number but not its category.
 std::string cause_of(const std::error_code& code) {
-  if (!code) return {};
+  if (!code || code == std::errc::host_unreachable) return {};  // the library says that of every failed connect
   if (code.value() > 0xFFFF) {
     if (const char* text = ERR_reason_error_string(static_cast<unsigned long>(code.value()))) return text;
   }
