@@ -14,8 +14,8 @@ namespace sluice::http {
 struct LocalReply {
   Reason reason = Reason::none;     // gives status and body if those are not set
   uint16_t status = 0;
-  std::string_view content_type;    // empty with empty body: the standard error body (JSON or text by Accept)
-  std::string_view body;
+  std::string_view content_type{};  // empty with empty body: the standard error body (JSON or text by Accept)
+  std::string_view body{};
   std::span<const Field> fields{};  // extra: Location, Retry-After, WWW-Authenticate...
 };
 
@@ -26,9 +26,9 @@ struct FetchRequest {
   uint32_t max_body = 64 * 1024;
 };
 struct FetchResult {
-  Error error;                      // reason none = answered
+  Error error{};                    // reason none = answered
   uint16_t status = 0;
-  std::string_view body;            // valid during the callback
+  std::string_view body{};          // valid during the callback
 };
 
 class FilterContext {

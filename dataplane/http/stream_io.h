@@ -25,11 +25,11 @@ class ResponseSink {
   virtual void send_head(const ResponseHead& head, bool end) = 0;              // framing is the sink's: by head.content_length, else chunked/close
   virtual bool send_body(Bytes bytes, bool end) = 0;                           // false: pause the source
   virtual void send_trailers(const Fields& trailers) = 0;                      // ends the message
-  virtual void flush() = 0;
+  virtual bool flush() = 0;                                                    // false: pause the source until on_response_writable
   // The answer cannot be completed: the client must see that it was cut (close without last chunk, RST_STREAM). Nothing may follow.
   virtual void abort(const Error& error) = 0;
   virtual void pause_request() = 0;                                            // stop reading the request's body
-  virtual void resume_request() = 0;
+  virtual void resume_request() = 0;                                           // events come after the next flush at the earliest
   // 101 was sent: bytes are opaque from here on, both ways (send_body and on_request_body carry them; end = half-close).
   virtual void become_tunnel() = 0;
 

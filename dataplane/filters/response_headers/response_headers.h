@@ -1,0 +1,9 @@
+// Removes, sets and adds fields of the answer. See README.md.
+#pragma once
+#include <memory>
+
+#include "dataplane/filters/chain.h"
+
+namespace sluice::filters {
+[[nodiscard]] std::unique_ptr<Factory> prepare_response_headers(const ir::Filter& config);
+}  // namespace sluice::filters

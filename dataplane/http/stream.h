@@ -1,0 +1,124 @@
+// One request and its answer, free of protocols and sockets: stands between a client codec and upstream attempts (stream_io.h), runs the route's
+// filters, answers locally, retries, keeps the deadlines, sums up. One object a request, made when its first byte arrives, destroyed by its owner (the
+// client connection) after the event in which complete() was called. Allocates from its arena only.
+//
+//   phase      waits for                          leaves by
+//   head       the request's head                 plan: answered -> answer; else filters -> forward
+//   filtering  a filter, or the body it gathers   pass_request_head: act() answers -> answer; forward -> attempt
+//   attempt    the upstream's head                head -> answer; error or a status to retry -> backoff, attempt or local answer
+//   backoff    the timer                          attempt
+//   answer     the end of the answer              complete
+//   tunnel     either end's end (after 101)       complete
+//   done       nothing: further events are ignored
+//
+// An event that may find room on either side flushes both at its end; sinks may report an error from inside a send (stream_io.h).
+#pragma once
+#include <cstdint>
+
+#include "dataplane/http/environment.h"
+#include "dataplane/http/filter_chain.h"
+#include "dataplane/http/held_bytes.h"
+#include "dataplane/http/local_reply.h"
+#include "dataplane/http/stream_io.h"
+
+namespace sluice::http {
+
+class Stream final : public RequestEvents, public ResponseEvents, private FilterChain::Owner, private net::TimerNode {
+ public:
+  // A body up to this size is kept for another attempt while one is possible.
+  static constexpr size_t kReplayBytes = 16 * 1024;
+  static constexpr uint8_t kMaxAttempts = 8;
+  enum class Phase : uint8_t { head, filtering, attempt, backoff, answer, tunnel, done };
+
+  Stream(ChunkPool& chunks, StreamEnvironment& environment, ResponseSink& sink);
+  ~Stream() override;
+
+  [[nodiscard]] Arena& arena() { return arena_; }
+  [[nodiscard]] RequestHead& head() { return head_; }
+  [[nodiscard]] Phase phase() const { return phase_; }
+  [[nodiscard]] uint64_t start_ns() const { return start_ns_; }
+  [[nodiscard]] bool done() const { return phase_ == Phase::done; }
+  // For duration and log: the moment the head's first byte was seen.
+  void begin();
+
+  void on_request_head(bool end) override;
+  void on_request_body(Bytes bytes, bool end) override;
+  void on_request_trailers(const Fields& trailers) override;
+  void on_request_flush() override { flush(); }
+  void on_response_writable() override;
+  void on_client_error(const Error& error) override;
+
+  void on_response_informational(ResponseHead& head) override;
+  void on_response_head(ResponseHead& head, bool end) override;
+  void on_response_body(Bytes bytes, bool end) override;
+  void on_response_trailers(const Fields& trailers) override;
+  void on_response_flush() override { flush(); }
+  void on_request_writable() override;
+  void on_exchange_error(const Error& error) override;
+
+ private:
+  // Why the client's body is not read for now.
+  enum : uint8_t { kPausedByUpstream = 1, kPausedByFilter = 2, kPausedByBackoff = 4 };
+  // Why the upstream's body is not read for now.
+  enum : uint8_t { kPausedByClient = 1, kPausedByResponseFilter = 2 };
+
+  void pass_request_head(bool end) override;
+  void pass_request_body(Bytes bytes, bool end) override;
+  void pass_request_trailers(const Fields& trailers) override;
+  void pass_response_head(ResponseHead& head, bool end) override;
+  void pass_response_body(Bytes bytes, bool end) override;
+  void pass_response_trailers(const Fields& trailers) override;
+  void filter_reply(const LocalReply& reply) override;
+  void filter_blocked(Direction direction, bool blocked) override;
+  void filter_wants_body() override { send_continue(); }
+  void filter_event_done() override { flush(); }
+  void on_timer() override;
+
+  void start_attempt();
+  void send_request();
+  void attempt_failed(const Error& error);
+  [[nodiscard]] bool may_repeat() const;
+  [[nodiscard]] bool may_repeat_after(const Error& error) const;
+  void repeat(bool at_once);
+  [[nodiscard]] bool is_retried(uint16_t status) const;
+  void keep_for_replay(Bytes bytes);
+  void cancel_upstream();
+  // Answers by the error's reason; if the answer has begun already, cuts it.
+  void fail(const Error& error);
+  void cut(const Error& error);
+  void answer(const LocalReply& reply, const Error& error);
+  void answer_through_filters(const LocalReply& reply);
+  void send_continue();
+  void pause_client(uint8_t why);
+  void resume_client(uint8_t why);
+  void pause_upstream(uint8_t why);
+  void resume_upstream(uint8_t why);
+  void begin_tunnel(const ResponseHead& head);
+  [[nodiscard]] bool repeatable() const;
+  void arm();
+  void finish(const Error& error);
+  void flush();
+
+  Arena arena_;
+  RequestHead head_;
+  StreamEnvironment& environment_;
+  ResponseSink& sink_;
+  StreamPlan plan_;
+  FilterChain chain_;
+  RequestSink* upstream_ = nullptr;
+  const Fields* request_trailers_ = nullptr;
+  HeldBytes replay_;
+  uint64_t start_ns_ = 0, attempt_ns_ = 0;
+  uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0;   // ms; 0 = none
+  StreamSummary summary_;
+  Phase phase_ = Phase::head;
+  uint8_t paused_client_ = 0;
+  uint8_t paused_upstream_ = 0;
+  bool request_ended_ = false;      // by the client
+  bool passed_end_ = false;         // the end came through the filters
+  bool replay_whole_ = true;        // replay_ holds every byte that was passed on
+  bool continue_sent_ = false;
+  bool upstream_dirty_ = false, sink_dirty_ = false;
+};
+
+}  // namespace sluice::http
