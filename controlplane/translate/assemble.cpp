@@ -67,16 +67,17 @@ std::vector<Placed> without_conflicts(const std::string& host, const std::vector
       continue;
     }
     const Placed& winner = *at->second;
-    const std::string whom = winner.plan == placed.plan
-                                 ? fmt::format("{} of this object", winner.draft->field)
-                                 : fmt::format("{} ({})", name_of(winner.plan->ref), winner.draft->field);
-    problems.push_back(
-        {placed.plan->ref, placed.draft->field,
-         placed.draft->order.rank == Precedence::default_backend ? "DefaultBackendConflict" : "PathConflict",
-         store::Severity::warning,
-         fmt::format("host \"{}\" already sends the same requests by {}, which is older", host, whom)});
-    if (winner.plan == placed.plan)
-      problems.back().text = fmt::format("host \"{}\" already sends the same requests by {}", host, whom);
+    const bool same_object = winner.plan == placed.plan;
+    const bool fallback = placed.draft->order.rank == Precedence::default_backend;
+    std::string text = fmt::format("host \"{}\" already sends the same requests by ", host);
+    if (same_object) {
+      text += fmt::format("{} of this object", winner.draft->field);
+    } else {
+      text += fmt::format("{} ({}), {}", name_of(winner.plan->ref), winner.draft->field,
+                          why_first(*winner.plan, *placed.plan));
+    }
+    problems.push_back({placed.plan->ref, placed.draft->field, fallback ? "DefaultBackendConflict" : "PathConflict",
+                        same_object || fallback ? store::Severity::warning : store::Severity::error, std::move(text)});
   }
   return out;
 }
@@ -106,6 +107,10 @@ void enforce_ownership(const std::string& host, std::vector<HostMember>& members
 
 }  // namespace
 
+const char* why_first(const Plan& winner, const Plan& loser) {
+  return winner.age < loser.age ? "which is older" : "which is of the same age and first by name";
+}
+
 bool claims_host(const HostDrafts& drafts) {
   return drafts.drafts.empty() ||
          std::ranges::any_of(drafts.drafts, [](const Draft& draft) { return draft.hard_claim; });
@@ -127,7 +132,7 @@ AssembledHost assemble_host(const std::string& host, std::vector<HostMember> mem
   built->host = host;
   std::set<store::ObjectRef> served;
   for (const Placed& entry : placed) {
-    auto route = std::make_unique<ir::RouteT>(entry.draft->route);
+    auto route = std::make_unique<ir::RouteT>(*entry.draft->route);
     route->https_only = tls && entry.draft->https_redirect;
     built->routes.push_back(std::move(route));
     served.insert(entry.plan->ref);

@@ -24,6 +24,9 @@ struct AssembledHost {
 // A default backend beside rules answers for a host without claiming it.
 [[nodiscard]] bool claims_host(const HostDrafts& drafts);
 
+// For the loser: "which is older", or that the name decided.
+[[nodiscard]] const char* why_first(const Plan& winner, const Plan& loser);
+
 // `tls`: the host has a certificate of its own, so plain HTTP is redirected where a draft wants that.
 // `fallback`: the controller's default backend, or null.
 [[nodiscard]] AssembledHost assemble_host(const std::string& host, std::vector<HostMember> members, bool tls,

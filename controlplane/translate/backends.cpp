@@ -64,7 +64,7 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
   }
   const store::ServicePort* port = find_port(service, ref.port);
   if (port == nullptr) {
-    const std::string wanted = ref.port.number != 0    ? fmt::format("port {}", ref.port.number)
+    const std::string wanted = ref.port.number != 0    ? fmt::format("port {} (TCP)", ref.port.number)
                                : ref.port.name.empty() ? std::string("any TCP port")
                                                        : fmt::format("a port named \"{}\"", ref.port.name);
     return refuse(ref.port_field, "PortNotFound", fmt::format("Service {} does not have {}", name(), wanted),

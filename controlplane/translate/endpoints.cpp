@@ -125,9 +125,17 @@ ir::ClusterEndpointsT make_endpoints(const ClusterUse& use, const store::Service
   if (service->type == "ExternalName") {
     // A literal address is taken as it is; names are resolved elsewhere and arrive as slices. Such a Service maps no
     // ports.
-    if (const auto address = parse_address(service->external_name);
-        address && refused_address(*address, options.allow_loopback_endpoints) == nullptr) {
-      places[Place{address->high(), address->low(), use.port}].ready = true;
+    if (const auto address = parse_address(service->external_name)) {
+      const char* refused = refused_address(*address, options.allow_loopback_endpoints);
+      if (refused == nullptr) {
+        places[Place{address->high(), address->low(), use.port}].ready = true;
+      } else {
+        problems.push_back({{store::Kind::service, use.service},
+                            "spec.externalName",
+                            "AddressRefused",
+                            store::Severity::warning,
+                            fmt::format("{} is {}", service->external_name, refused)});
+      }
     }
   }
   const store::ServicePort* port = find_port(*service, use.port);

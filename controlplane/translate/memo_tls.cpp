@@ -57,8 +57,9 @@ void Translator::Memo::judge_tls(const std::string& host, TlsEntry& entry) {
     } else if (tls_claim->secret != winner->second->secret) {
       entry.problems.push_back(
           {plan->ref, tls_claim->secret_field, "TlsConflict", store::Severity::warning,
-           fmt::format("host \"{}\" already has its certificate from Ingress {}/{} (Secret {}), which is older", host,
-                       winner->first->ref.key.ns, winner->first->ref.key.name, winner->second->secret.name)});
+           fmt::format("host \"{}\" already has its certificate from Ingress {}/{} (Secret {}), {}", host,
+                       winner->first->ref.key.ns, winner->first->ref.key.name, winner->second->secret.name,
+                       why_first(*winner->first, *plan))});
       if (plan == winner->first)
         entry.problems.back().text = fmt::format("host \"{}\" already has its certificate from {} of this object", host,
                                                  winner->second->secret_field);

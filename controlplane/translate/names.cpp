@@ -93,8 +93,7 @@ Result<std::string> normalize_path(std::string_view path) {
 
 Result<std::string> normalize_prefix(std::string_view path) {
   auto out = normalize_path(path);
-  // One slash only: "/a//" is the element "a" followed by an empty one.
-  if (out && out->ends_with('/')) out->pop_back();
+  while (out && out->ends_with('/')) out->pop_back();
   return out;
 }
 

@@ -16,7 +16,7 @@ namespace sluice::translate {
 // bytes that cannot be sent raw escaped. Refused: no leading '/', dot segments, broken escapes, NUL, backslash, '?' and
 // '#', since no request could match.
 [[nodiscard]] Result<std::string> normalize_path(std::string_view path);
-// The same without a trailing slash: Prefix matches element by element, and "/foo/" is "/foo". "/" becomes "".
+// The same without trailing slashes: Prefix matches element by element, and "/foo/" is "/foo". "/" becomes "".
 [[nodiscard]] Result<std::string> normalize_prefix(std::string_view path);
 
 }  // namespace sluice::translate

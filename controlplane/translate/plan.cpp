@@ -11,11 +11,37 @@ bool Precedence::operator<(const Precedence& other) const {
                   other.match);
 }
 
+std::string match_key(Precedence::Rank rank, const ir::RouteT& route) {
+  // Lengths before texts: no value can imitate a boundary.
+  std::string out;
+  const auto put = [&out](std::string_view text) {
+    out += std::to_string(text.size());
+    out += ':';
+    out += text;
+  };
+  const auto predicates = [&](const auto& list) {
+    std::vector<std::tuple<std::string, int, std::string>> sorted;
+    for (const auto& match : list) sorted.emplace_back(match->name, static_cast<int>(match->kind), match->value);
+    std::sort(sorted.begin(), sorted.end());
+    out += ';';
+    for (const auto& [name, kind, value] : sorted) {
+      put(name);
+      out += static_cast<char>('0' + kind);
+      put(value);
+    }
+  };
+  out += static_cast<char>('0' + rank);
+  put(route.path);
+  for (const auto& method : route.methods) put(method);
+  predicates(route.headers);
+  predicates(route.query);
+  return out;
+}
+
 HostDrafts& Plan::host(const std::string& host, const std::string& field) {
-  for (auto& entry : hosts) {
-    if (entry.host == host) return entry;
-  }
-  return hosts.emplace_back(HostDrafts{host, field, {}});
+  const auto [at, fresh] = host_index.emplace(host, hosts.size());
+  if (fresh) hosts.push_back({host, field, {}});
+  return hosts[at->second];
 }
 
 void Plan::problem(std::string field, std::string reason, std::string text, store::Severity severity) {

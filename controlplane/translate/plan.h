@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "common/ir/route_table_generated.h"
@@ -40,12 +41,15 @@ struct Precedence {
 // is never reached.
 struct Draft {
   Precedence order;
-  ir::RouteT route;
+  std::shared_ptr<const ir::RouteT> route;  // the same for every host of an object; https_only is decided later
   std::string same;
   std::string field;  // of the object, for problems
   bool https_redirect = false;
   bool hard_claim = true;  // counts for host ownership; a default backend beside rules does not
 };
+// Equal for routes that match the same requests at the same place.
+[[nodiscard]] std::string match_key(Precedence::Rank rank, const ir::RouteT& route);
+
 struct HostDrafts {
   std::string host;
   std::string field;
@@ -77,6 +81,8 @@ struct Plan {
   std::vector<ClusterUse> clusters;        // each once, sorted
   std::vector<store::ObjectKey> services;  // all that were looked up, found or not; sorted
   std::vector<store::Problem> problems;
+
+  std::unordered_map<std::string, size_t> host_index;  // into hosts
 
   // The entry of `host`, made when missing. References die with the next call.
   HostDrafts& host(const std::string& host, const std::string& field);

@@ -64,7 +64,7 @@ class Certificates {
       entry.checked = check_certificate(*found->second);
     }
     if (!entry.checked.certificate) {
-      report(entry.checked.reason.c_str(), fmt::format("{} {}{}", name, entry.checked.problem, kept(entry)),
+      report(entry.checked.reason.c_str(), fmt::format("{}: {}{}", name, entry.checked.problem, kept(entry)),
              store::Severity::error);
       return last_good(entry, key, false);
     }

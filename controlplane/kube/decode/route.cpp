@@ -10,10 +10,9 @@ void decode_value_match(const JsonNode& node, store::ValueMatch& out) {
   if (type >= 0) out.type = static_cast<store::ValueMatchType>(type);
   out.name = node.string("name", 256, Need::required);
   out.value = node.string("value", 4096);
-  if (out.type == store::ValueMatchType::present && !out.value.empty())
-    node.error("value", "must be absent when type is Present");
-  if (out.type == store::ValueMatchType::regular_expression && out.value.empty())
-    node.error("value", "is required when type is RegularExpression");
+  const bool present = out.type == store::ValueMatchType::present;
+  if (present && node.has("value")) node.error("value", "must be absent when type is Present");
+  if (!present && !node.has("value")) node.error("value", "is required, except for type Present");
 }
 
 void decode_match(const JsonNode& node, store::RouteMatch& out) {
@@ -39,6 +38,7 @@ void decode_backend_ref(const JsonNode& node, store::BackendRef& out) {
 
 void decode_rule(const JsonNode& node, store::RouteRule& out) {
   out.name = node.string("name", 253);
+  if (!out.name.empty() && !is_dns_subdomain(out.name)) node.error("name", "must be a DNS subdomain: lower case letters, digits, '-' and '.'");
   node.each("matches", 64, [&](const JsonNode& match) { decode_match(match, out.matches.emplace_back()); });
   decode_route_filters(node, out.filters);
   node.each("backendRefs", 16,

@@ -55,6 +55,10 @@ class IngressPlanner {
     }
     const std::string host = rule.host.empty() ? "*" : rule.host;
     plan_.host(host, field + ".host");
+    if (rule.paths.empty() && !ingress_.default_backend) {
+      plan_.problem(field + ".http", "NoPaths", fmt::format("has no paths; host \"{}\" answers 404", host),
+                    store::Severity::warning);
+    }
     for (size_t i = 0; i < rule.paths.size(); ++i) path(host, index, static_cast<uint32_t>(i));
   }
 
@@ -75,33 +79,40 @@ class IngressPlanner {
                     "ImplementationSpecific is Prefix here; a Route matches by regular expression",
                     store::Severity::warning);
     }
-    Draft draft =
-        make_draft(exact ? Precedence::exact : Precedence::prefix, *normal, field + ".path", rule_index, path_index);
-    draft.route.origin = make_origin("Ingress", ingress_.meta, fmt::format("{}/{}", rule_index, path_index));
-    backend(path.backend, field + ".backend", draft.route);
-    plan_.host(host, field).drafts.push_back(std::move(draft));
+    ir::RouteT route = make_route(exact ? ir::PathKind::Exact : ir::PathKind::Prefix, *normal);
+    route.origin = make_origin("Ingress", ingress_.meta, fmt::format("{}/{}", rule_index, path_index));
+    backend(path.backend, field + ".backend", route);
+    const Precedence::Rank rank = exact ? Precedence::exact : Precedence::prefix;
+    plan_.host(host, field)
+        .drafts.push_back(make_draft(rank, std::move(route), field + ".path", rule_index, path_index));
   }
 
-  Draft make_draft(Precedence::Rank rank, const std::string& path, std::string field, uint32_t rule, uint32_t match) {
+  ir::RouteT make_route(ir::PathKind kind, const std::string& path) {
+    ir::RouteT route;
+    route.path_kind = kind;
+    route.path = path;
+    route.metric = fmt::format("ingress/{}/{}", ingress_.meta.ns, ingress_.meta.name);
+    route.class_ = class_;
+    features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters}, route,
+                    [this](const features::Complaint& complaint) {
+                      plan_.problem(complaint.field, complaint.reason, complaint.text);
+                    });
+    return route;
+  }
+
+  Draft make_draft(Precedence::Rank rank, ir::RouteT route, std::string field, uint32_t rule, uint32_t match) {
     Draft draft;
     draft.order.rank = rank;
-    draft.order.path_length = static_cast<uint32_t>(path.size());
+    draft.order.path_length = static_cast<uint32_t>(route.path.size());
     draft.order.age = plan_.age;
     draft.order.key = ingress_.meta.key();
     draft.order.kind = store::Kind::ingress;
     draft.order.rule = rule;
     draft.order.match = match;
-    draft.route.path_kind = rank == Precedence::exact ? ir::PathKind::Exact : ir::PathKind::Prefix;
-    draft.route.path = path;
-    draft.route.metric = fmt::format("ingress/{}/{}", ingress_.meta.ns, ingress_.meta.name);
-    draft.route.class_ = class_;
     draft.https_redirect = redirect_;
     draft.field = std::move(field);
-    draft.same = fmt::format("{} {}", static_cast<int>(rank), path);
-    features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters}, draft.route,
-                    [this](const features::Complaint& complaint) {
-                      plan_.problem(complaint.field, complaint.reason, complaint.text);
-                    });
+    draft.same = match_key(rank, route);
+    draft.route = std::make_shared<const ir::RouteT>(std::move(route));
     return draft;
   }
 
@@ -124,13 +135,12 @@ class IngressPlanner {
   // claim of every host like a rule without host.
   void default_backend() {
     const uint32_t last = static_cast<uint32_t>(ingress_.rules.size());
-    Draft draft = make_draft(Precedence::default_backend, "", "spec.defaultBackend", last, 0);
-    draft.route.origin = make_origin("Ingress", ingress_.meta, "default");
-    backend(*ingress_.default_backend, "spec.defaultBackend", draft.route);
+    ir::RouteT route = make_route(ir::PathKind::Prefix, "");
+    route.origin = make_origin("Ingress", ingress_.meta, "default");
+    backend(*ingress_.default_backend, "spec.defaultBackend", route);
+    Draft draft = make_draft(Precedence::default_backend, std::move(route), "spec.defaultBackend", last, 0);
     for (HostDrafts& host : plan_.hosts) host.drafts.push_back(draft);
-    for (const HostDrafts& host : plan_.hosts) {
-      if (host.host == "*") return;
-    }
+    if (plan_.host_index.contains("*")) return;
     draft.hard_claim = ingress_.rules.empty();
     plan_.host("*", "spec.defaultBackend").drafts.push_back(std::move(draft));
   }

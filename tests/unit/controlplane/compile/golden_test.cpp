@@ -193,5 +193,7 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
 
 INSTANTIATE_TEST_SUITE_P(All, Golden, testing::ValuesIn(golden_inputs()), test_name);
 
+TEST(GoldenSet, HasAtLeastAHundredPairs) { EXPECT_GE(golden_inputs().size(), 100u); }
+
 }  // namespace
 }  // namespace sluice

@@ -18,6 +18,8 @@ std::string slurp(const std::string& path) {
   return out.str();
 }
 
+}  // namespace
+
 void to_json(const YAML::Node& node, std::string& out) {
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
@@ -65,6 +67,8 @@ void to_json(const YAML::Node& node, std::string& out) {
   }
 }
 
+namespace {
+
 store::ObjectKey key_of(const std::string& text) {
   const size_t slash = text.find('/');
   return {text.substr(0, slash), text.substr(slash + 1)};
@@ -75,7 +79,7 @@ void read_options(const YAML::Node& node, Objects& out) {
   for (const auto& entry : node) {
     const std::string key = entry.first.Scalar();
     const YAML::Node& value = entry.second;
-    if (key == "kind") continue;
+    if (key == "kind" || key == "base") continue;
     else if (key == "hostOwnership")
       o.host_ownership = value.Scalar() == "shared" ? config::Options::HostOwnership::shared
                                                     : config::Options::HostOwnership::per_namespace;
@@ -114,14 +118,12 @@ void put(store::Snapshot& s, store::Object object) {
       std::move(object));
 }
 
-Objects read_objects(const std::string& yaml, const std::string& dir) {
-  Objects out;
-  out.options.http_port = 80;
-  out.options.https_port = 443;
+void read_documents(const std::string& yaml, const std::string& dir, Objects& out) {
   for (YAML::Node document : YAML::LoadAll(yaml)) {
     if (!document || document.IsNull()) continue;
     if (document["kind"].Scalar() == "Options") {
       read_options(document, out);
+      if (document["base"].as<bool>(false)) read_documents(slurp(dir + "/base.yaml"), dir, out);
       continue;
     }
     if (document["kind"].Scalar() == "Secret" && document["stringData"]) {
@@ -138,6 +140,13 @@ Objects read_objects(const std::string& yaml, const std::string& dir) {
     out.undecodable.insert(out.undecodable.end(), decoded->problems.begin(), decoded->problems.end());
     if (decoded->object) put(out.snapshot, std::move(*decoded->object));
   }
+}
+
+Objects read_objects(const std::string& yaml, const std::string& dir) {
+  Objects out;
+  out.options.http_port = 80;
+  out.options.https_port = 443;
+  read_documents(yaml, dir, out);
   return out;
 }
 

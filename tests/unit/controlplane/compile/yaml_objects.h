@@ -14,6 +14,7 @@ namespace sluice::test {
 // What a golden input holds. Documents of kind Options are the operator's choice:
 // {kind: Options, hostOwnership, defaultBackend, defaultCertificate, allowExternalName, allowLoopback, sslRedirect,
 // allowTestFilters, watchNamespaces, now}.
+// With `base: true` the objects of base.yaml in `dir` are there too.
 struct Objects {
   store::Snapshot snapshot;
   config::Options options;
@@ -22,6 +23,7 @@ struct Objects {
 };
 // `dir`: where "@file" values of a Secret's stringData are read from. Throws std::runtime_error on a broken test file.
 [[nodiscard]] Objects read_objects(const std::string& yaml, const std::string& dir);
+void to_json(const YAML::Node& node, std::string& out);
 void put(store::Snapshot& snapshot, store::Object object);
 
 }  // namespace sluice::test

@@ -1,0 +1,83 @@
+// crds/sluice.dev_routes.yaml and the decoder agree: an object that the API server has defaulted decodes to the same
+// value as one that nobody has.
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "controlplane/kube/decode/decode.h"
+#include "tests/unit/controlplane/compile/yaml_objects.h"
+
+namespace sluice {
+namespace {
+
+YAML::Node schema() {
+  const YAML::Node crd = YAML::LoadFile(std::string(SLUICE_SOURCE_DIR) + "/crds/sluice.dev_routes.yaml");
+  return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+}
+
+// What the API server does (structural defaulting); counts the defaults it set.
+size_t apply_defaults(const YAML::Node& schema, YAML::Node node) {
+  size_t count = 0;
+  if (node.IsSequence() && schema["items"]) {
+    for (auto item : node) count += apply_defaults(schema["items"], item);
+  }
+  if (!node.IsMap() || !schema["properties"]) return count;
+  for (const auto& property : schema["properties"]) {
+    const std::string name = property.first.Scalar();
+    if (!node[name] && property.second["default"]) {
+      node[name] = YAML::Clone(property.second["default"]);
+      ++count;
+    }
+    if (node[name]) count += apply_defaults(property.second, node[name]);
+  }
+  return count;
+}
+
+size_t count_defaults(const YAML::Node& schema) {
+  size_t count = schema["default"] ? 1 : 0;
+  if (schema["items"]) count += count_defaults(schema["items"]);
+  if (schema["properties"]) {
+    for (const auto& property : schema["properties"]) count += count_defaults(property.second);
+  }
+  return count;
+}
+
+store::Route decoded(const YAML::Node& node) {
+  std::string json;
+  test::to_json(node, json);
+  const auto result = kube::decode(json);
+  EXPECT_TRUE(result && result->object) << json
+                                        << (result && !result->problems.empty()
+                                                ? result->problems[0].field + result->problems[0].text
+                                                : "");
+  return result && result->object ? std::get<store::Route>(*result->object) : store::Route();
+}
+
+YAML::Node document(size_t number) {
+  std::ifstream in(std::string(SLUICE_SOURCE_DIR) + "/tests/crds/valid.yaml");
+  std::ostringstream text;
+  text << in.rdbuf();
+  YAML::Node out = YAML::LoadAll(text.str()).at(number);
+  out["apiVersion"] = "sluice.dev/v1alpha1";
+  out["kind"] = "Route";
+  out["metadata"]["name"] = "r";
+  return out;
+}
+
+TEST(CrdDefaults, EqualTheDecoders) {
+  // Every default of the schema is met once in this document.
+  YAML::Node node = document(0);
+  const store::Route plain = decoded(node);
+  EXPECT_EQ(apply_defaults(schema(), node), count_defaults(schema()));
+  EXPECT_EQ(decoded(node), plain);
+}
+
+TEST(CrdDefaults, FullExampleDecodes) {
+  const store::Route route = decoded(document(1));
+  EXPECT_EQ(route.rules.size(), 4u);
+  EXPECT_EQ(route.rules[0].filters.size(), 3u);
+}
+
+}  // namespace
+}  // namespace sluice
