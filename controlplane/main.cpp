@@ -17,6 +17,7 @@
 #include "controlplane/loop/loop.h"
 #include "controlplane/publish/publisher.h"
 #include "controlplane/source/folder_source.h"
+#include "controlplane/status/status_writer.h"
 
 namespace sluice {
 namespace {
@@ -191,11 +192,21 @@ int run(const Flags& flags) {
     source = kube::make_cluster_source(io, *transport, std::move(cluster));
   }
 
+  // Conditions and Events exist only where there is an API server.
+  std::unique_ptr<status::StatusWriter> status_writer;
+  if (transport) {
+    char host[256] = "sluice";
+    gethostname(host, sizeof host - 1);
+    status_writer = status::make_status_writer(io, *transport, {.controller_name = options->controller_name, .host = host});
+  }
   PortPrinter printer;
   std::unique_ptr<loop::Loop> loop;
   publish::Publisher::Callbacks callbacks;
   callbacks.on_report = [&](const publish::DataplaneReport& report) {
-    if (loop) loop->acknowledged(report.acknowledged);
+    // A data plane that still runs what an earlier control plane told it has acknowledged nothing of ours.
+    if (!loop || report.acknowledged.boot != loop->figures().newest.boot) return;
+    loop->acknowledged(report.acknowledged);
+    if (status_writer) status_writer->acknowledged(report.acknowledged.sequence);
     if (flags.print_ports) printer.report(report);
   };
   callbacks.on_nack = [](ir::StateId id, ir::NackReason reason, const std::string& text) {
@@ -205,7 +216,13 @@ int run(const Flags& flags) {
   auto publisher = publish::Publisher::listen(io, flags.socket, flags.dataplane_uid, std::move(callbacks));
   if (!publisher) return fail_start(publisher.error());
 
-  loop = std::make_unique<loop::Loop>(io, std::move(*options), *source, **publisher, loop::Loop::Callbacks{});
+  loop::Loop::Callbacks told;
+  if (status_writer) {
+    told.translated = [&](const store::Snapshot& snapshot, const translate::Translation& translation, const std::vector<store::Problem>& undecodable, ir::StateId id) {
+      status_writer->update(status::wanted_of(translation, undecodable, snapshot), id.sequence);
+    };
+  }
+  loop = std::make_unique<loop::Loop>(io, std::move(*options), *source, **publisher, std::move(told));
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code&, int) { io.stop(); });
   std::optional<ConfigWatch> watch;
@@ -213,6 +230,7 @@ int run(const Flags& flags) {
   loop->start();
   io.run();
   source->stop();
+  if (status_writer) status_writer->stop();
   if (transport) transport->shutdown();
   ::unlink(flags.socket.c_str());
   // The REST library's threads are not joined by its destructors in a defined order; everything of ours is done.

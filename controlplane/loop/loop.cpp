@@ -73,10 +73,10 @@ void Loop::run() {
     figures_.newest = id;
     log::debug("state published", {{"sequence", id.sequence}, {"translate_us", figures_.last_translate_us}, {"compile_us", figures_.last_compile_us}});
   }
-  std::vector<store::Problem> decode_problems = store_.problems();
-  translation.problems.insert(translation.problems.end(), std::make_move_iterator(decode_problems.begin()), std::make_move_iterator(decode_problems.end()));
+  const std::vector<store::Problem> undecodable = store_.problems();
+  if (callbacks_.translated) callbacks_.translated(store_.snapshot(), translation, undecodable, id);
+  translation.problems.insert(translation.problems.end(), undecodable.begin(), undecodable.end());
   tell_problems(translation.problems);
-  if (callbacks_.translated) callbacks_.translated(store_.snapshot(), translation, id);
 }
 
 // Each problem once, as long as it lasts.

@@ -27,8 +27,8 @@ struct Figures {
 class Loop {
  public:
   struct Callbacks {
-    // After each translation, with the problems of decode added; `id` is the state it is published as.
-    std::function<void(const store::Snapshot&, const translate::Translation&, ir::StateId id)> translated;
+    // After each translation. `undecodable`: problems of objects that are not in the snapshot; `id`: the state it is published as.
+    std::function<void(const store::Snapshot&, const translate::Translation&, const std::vector<store::Problem>& undecodable, ir::StateId id)> translated;
   };
   Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher, Callbacks callbacks);
 
