@@ -70,6 +70,7 @@ class ResponseReader {
   Method method_ = Method::get;
   bool keep_alive_ = true;
   bool started_ = false;
+  bool interim_close_ = false;
   uint32_t interim_ = 0;   // 1xx heads seen: bounded
   HeadScan scan_;
   BodyReader body_;

@@ -197,10 +197,11 @@ Step ResponseReader::take_apart(Bytes in, Arena& arena, ResponseHead& head, cons
   step.consumed = size;
   if (head.status < 200 && head.status != 101) {
     if (++interim_ > kMaxInterim) return fail(Reason::too_many_headers);
+    interim_close_ |= options.close;
     scan_ = {};
     return step;
   }
-  keep_alive_ = reusable && !options.close && kind != BodyKind::until_close && head.status != 101 &&
+  keep_alive_ = reusable && !options.close && !interim_close_ && kind != BodyKind::until_close && head.status != 101 &&
                 (head.version == Version::http11 || options.keep_alive);
   switch (kind) {
     case BodyKind::none:

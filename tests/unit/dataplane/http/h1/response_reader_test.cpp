@@ -128,6 +128,7 @@ TEST(ResponseReader, Interim) {
     EXPECT_EQ(run.head.fields.size(), 0u);
     EXPECT_EQ(run.message.body, "x");
   }
+  EXPECT_FALSE(ResponseRun("HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").message.keep_alive);
   expect_bad("HTTP/1.1 100 Continue\r\nContent-Length: 1\r\n\r\nx", Reason::bad_content_length);
   expect_bad("HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n", Reason::bad_transfer_encoding);
   std::string many;
