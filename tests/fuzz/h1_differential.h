@@ -176,14 +176,15 @@ inline bool about_extension(const Oracle& oracle, std::string_view input) {
   return oracle.why.find("chunk") != std::string::npos && extension != std::string_view::npos && body.find('=', extension) != std::string_view::npos;
 }
 
-// Why the two disagree; empty = they do not.
-inline std::string differ_request(std::string_view input) {
+// Why the two disagree; empty = they do not. Counts in *accepted the heads that we accept.
+inline std::string differ_request(std::string_view input, size_t* accepted = nullptr) {
   ChunkPool pool;
   Arena arena(pool);
   RequestReader reader;
   RequestHead head(arena);
   const Seen seen = read(reader, input, 0, arena, head);
   if (!seen.head) return "";
+  if (accepted != nullptr) ++*accepted;
   std::string asked(input);
   if (!known_to_llhttp(head.method_name)) asked.replace(asked.find(head.method_name), head.method_name.size(), "GET");
   const Oracle oracle = ask(asked, HTTP_REQUEST, false);
@@ -216,7 +217,7 @@ inline std::string differ_request(std::string_view input) {
   return "";
 }
 
-inline std::string differ_response(std::string_view input, Method method) {
+inline std::string differ_response(std::string_view input, Method method, size_t* accepted = nullptr) {
   ChunkPool pool;
   Arena arena(pool);
   ResponseReader reader;
@@ -224,6 +225,7 @@ inline std::string differ_response(std::string_view input, Method method) {
   ResponseHead head(arena);
   const Seen seen = read(reader, input, 0, arena, head);
   if (!seen.head) return "";
+  if (accepted != nullptr) ++*accepted;
   const Oracle oracle = ask(input, HTTP_RESPONSE, method == Method::head);
   if (!oracle.head && seen.interim > 0 && oracle.error == HPE_CLOSED_CONNECTION) return seen.keep_alive ? "persistence" : "";
   if (!oracle.head) return "llhttp refuses the head: " + oracle.why;

@@ -36,7 +36,9 @@ const std::vector<Seed>& seeds() {
   return all;
 }
 
-std::string differ(const Seed& seed) { return seed.request ? fuzz::differ_request(seed.bytes) : fuzz::differ_response(seed.bytes, seed.method); }
+std::string differ(const Seed& seed, size_t& accepted) {
+  return seed.request ? fuzz::differ_request(seed.bytes, &accepted) : fuzz::differ_response(seed.bytes, seed.method, &accepted);
+}
 
 // One to three of: a byte changed, taken out, put in, doubled; a piece of another seed put in; two lines exchanged.
 std::string mutate(const std::string& from, std::mt19937& random) {
@@ -78,22 +80,23 @@ std::string mutate(const std::string& from, std::mt19937& random) {
 TEST(Differential, Cases) {
   size_t accepted = 0;
   for (const Seed& seed : seeds()) {
-    EXPECT_EQ(differ(seed), "") << shown(seed.bytes);
-    ++accepted;
+    EXPECT_EQ(differ(seed, accepted), "") << shown(seed.bytes);
   }
-  EXPECT_GT(accepted, 300u);
+  EXPECT_GT(accepted, 250u);
 }
 
 TEST(Differential, Mutations) {
   std::mt19937 random(20261124);
-  size_t wrong = 0;
+  size_t wrong = 0, accepted = 0;
   for (int i = 0; i < 1000000 && wrong < 5; ++i) {
     Seed seed = seeds()[random() % seeds().size()];
     seed.bytes = mutate(seed.bytes, random);
-    const std::string why = differ(seed);
+    const std::string why = differ(seed, accepted);
     EXPECT_EQ(why, "") << "mutation " << i << (seed.request ? " of a request:\n" : " of an answer:\n") << shown(seed.bytes);
     wrong += why.empty() ? 0 : 1;
   }
+  // Else the test would say nothing.
+  EXPECT_GT(accepted, 100000u);
 }
 
 }  // namespace
