@@ -15,13 +15,13 @@ constexpr std::array<Row, 1> kObjectAnnotations = {{
 std::span<const Feature> registry() {
   // The place in this list is the place in the chain (dataplane/filters/registry.cpp has the same order):
   static const std::array<Feature, 4> kRegistry = {{
+      // Tests only; first, so that it sees what the client sent and what it will get.
+      {"TestProbe", ir::FilterConfig::TestProbe, kTestProbeRows, apply_test_probe},
       // Header edits see the request as it came, before a rewrite changes its path or host.
       {"RequestHeaders", ir::FilterConfig::RequestHeaders, kHeaderRows, apply_request_headers},
-      // Response hooks run in reverse: what is nearer to the client edits last.
+      // Answers pass the chain from its end: what is nearer to the client edits last.
       {"ResponseHeaders", ir::FilterConfig::ResponseHeaders, kResponseHeaderRows, apply_response_headers},
       {"Rewrite", ir::FilterConfig::Rewrite, kRewriteRows, apply_rewrite},
-      // Tests only; last, so that it sees what the upstream will see.
-      {"TestProbe", ir::FilterConfig::TestProbe, kTestProbeRows, apply_test_probe},
   }};
   return kRegistry;
 }

@@ -52,7 +52,7 @@ void Loop::arm() {
 void Loop::run() {
   coalescer_.done();
   const uint64_t begin = monotonic_ns();
-  translate::Translation translation = translator_.translate(store_.snapshot(), options_);
+  translate::Translation translation = translator_.translate(store_.snapshot(), options_, wall_us() / 1'000'000);
   const uint64_t translated = monotonic_ns();
   ++figures_.translations;
   figures_.last_translate_us = (translated - begin) / 1000;

@@ -3,6 +3,8 @@
 namespace sluice::translate {
 namespace {
 
+constexpr size_t kMaxPath = 4096;
+
 bool alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
 int hex(char c) {
@@ -87,6 +89,7 @@ Result<std::string> normalize_path(std::string_view path) {
       out += static_cast<char>(c);
     }
   }
+  if (out.size() > kMaxPath) return fail("has more than {} bytes in its normal form", kMaxPath);
   if (has_dot_segment(out)) return fail("holds a \".\" or \"..\" segment; requests are matched without them");
   return out;
 }

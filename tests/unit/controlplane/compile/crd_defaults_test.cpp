@@ -4,9 +4,10 @@
 #include <sstream>
 
 #include <gtest/gtest.h>
+#include <yaml-cpp/yaml.h>
 
 #include "controlplane/kube/decode/decode.h"
-#include "tests/unit/controlplane/compile/yaml_objects.h"
+#include "controlplane/source/yaml_json.h"
 
 namespace sluice {
 namespace {
@@ -44,8 +45,11 @@ size_t count_defaults(const YAML::Node& schema) {
 }
 
 store::Route decoded(const YAML::Node& node) {
-  std::string json;
-  test::to_json(node, json);
+  YAML::Emitter text;
+  text << YAML::Flow << node;
+  const auto documents = source::yaml_to_json(text.c_str());
+  EXPECT_TRUE(documents.has_value());
+  const std::string& json = documents->at(0).json;
   const auto result = kube::decode(json);
   EXPECT_TRUE(result && result->object) << json
                                         << (result && !result->problems.empty()

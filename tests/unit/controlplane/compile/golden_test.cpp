@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "common/ir/verify.h"
 #include "controlplane/compile/compile.h"
 #include "tests/unit/controlplane/compile/yaml_objects.h"
 
@@ -178,6 +179,10 @@ TEST_P(Golden, Translates) {
   compile::Compiler compiler;
   const auto translation = translator.translate(objects.snapshot, objects.options, objects.now);
   const auto compiled = compiler.compile(translation);
+  for (size_t part = 0; part < ir::kParts; ++part) {
+    const Status verified = ir::verify_part(static_cast<ir::PartKind>(part), *compiled.parts[part].bytes);
+    EXPECT_TRUE(verified.has_value()) << "part " << part << ": " << verified.error().message;
+  }
   std::string stem = input.string();
   stem.resize(stem.size() - std::string_view(".in.yaml").size());
   check(stem + ".ir.json", ir_json(compiled));

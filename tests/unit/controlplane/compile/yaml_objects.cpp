@@ -4,8 +4,11 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <yaml-cpp/yaml.h>
+
 #include "common/base/log.h"
 #include "controlplane/kube/decode/decode.h"
+#include "controlplane/source/yaml_json.h"
 
 namespace sluice::test {
 namespace {
@@ -18,56 +21,16 @@ std::string slurp(const std::string& path) {
   return out.str();
 }
 
-}  // namespace
-
-void to_json(const YAML::Node& node, std::string& out) {
-  switch (node.Type()) {
-    case YAML::NodeType::Undefined:
-    case YAML::NodeType::Null:
-      out += "null";
-      return;
-    case YAML::NodeType::Scalar: {
-      const std::string& text = node.Scalar();
-      int64_t number = 0;
-      bool flag = false;
-      if (node.Tag() != "!" && YAML::convert<int64_t>::decode(node, number)) {
-        out += std::to_string(number);
-      } else if (node.Tag() != "!" && (text == "true" || text == "false") && YAML::convert<bool>::decode(node, flag)) {
-        out += text;
-      } else {
-        out += '"';
-        log::append_json_escaped(out, text);
-        out += '"';
-      }
-      return;
-    }
-    case YAML::NodeType::Sequence: {
-      out += '[';
-      bool first = true;
-      for (const auto& item : node) {
-        if (!std::exchange(first, false)) out += ',';
-        to_json(item, out);
-      }
-      out += ']';
-      return;
-    }
-    case YAML::NodeType::Map: {
-      out += '{';
-      bool first = true;
-      for (const auto& item : node) {
-        if (!std::exchange(first, false)) out += ',';
-        out += '"';
-        log::append_json_escaped(out, item.first.Scalar());
-        out += "\":";
-        to_json(item.second, out);
-      }
-      out += '}';
-      return;
-    }
+// "@certs/a.crt" in a Secret becomes the file's text.
+std::string with_files(std::string json, const std::string& dir) {
+  for (size_t at = json.find("\"@certs/"); at != std::string::npos; at = json.find("\"@certs/", at + 1)) {
+    const size_t end = json.find('"', at + 1);
+    std::string text = "\"";
+    log::append_json_escaped(text, slurp(dir + "/" + json.substr(at + 2, end - at - 2)));
+    json.replace(at, end - at, text);
   }
+  return json;
 }
-
-namespace {
 
 store::ObjectKey key_of(const std::string& text) {
   const size_t slash = text.find('/');
@@ -119,23 +82,19 @@ void put(store::Snapshot& s, store::Object object) {
 }
 
 void read_documents(const std::string& yaml, const std::string& dir, Objects& out) {
-  for (YAML::Node document : YAML::LoadAll(yaml)) {
-    if (!document || document.IsNull()) continue;
-    if (document["kind"].Scalar() == "Options") {
-      read_options(document, out);
-      if (document["base"].as<bool>(false)) read_documents(slurp(dir + "/base.yaml"), dir, out);
+  const auto documents = source::yaml_to_json(yaml);
+  if (!documents) throw std::runtime_error(documents.error().message);
+  for (const auto& document : *documents) {
+    const YAML::Node node = YAML::Load(document.json);  // JSON is YAML
+    const std::string kind = node["kind"].Scalar();
+    if (kind == "Options") {
+      read_options(node, out);
+      if (node["base"] && node["base"].as<bool>()) read_documents(slurp(dir + "/base.yaml"), dir, out);
       continue;
     }
-    if (document["kind"].Scalar() == "Secret" && document["stringData"]) {
-      for (auto entry : document["stringData"]) {
-        if (entry.second.Scalar().starts_with("@")) entry.second = slurp(dir + "/" + entry.second.Scalar().substr(1));
-      }
-    }
-    std::string json;
-    to_json(document, json);
+    const std::string json = with_files(document.json, dir);
     // A Secret of which only the metadata is known, as a metadata watch delivers it.
-    const bool partial = document["kind"].Scalar() == "PartialObjectMetadata";
-    auto decoded = partial ? kube::decode_as(store::Kind::secret, json) : kube::decode(json);
+    auto decoded = kind == "PartialObjectMetadata" ? kube::decode_as(store::Kind::secret, json) : kube::decode(json);
     if (!decoded) throw std::runtime_error(decoded.error().message);
     out.undecodable.insert(out.undecodable.end(), decoded->problems.begin(), decoded->problems.end());
     if (decoded->object) put(out.snapshot, std::move(*decoded->object));

@@ -3,8 +3,6 @@
 #include <string>
 #include <vector>
 
-#include <yaml-cpp/yaml.h>
-
 #include "controlplane/config/options.h"
 #include "controlplane/store/problem.h"
 #include "controlplane/store/snapshot.h"
@@ -23,7 +21,6 @@ struct Objects {
 };
 // `dir`: where "@file" values of a Secret's stringData are read from. Throws std::runtime_error on a broken test file.
 [[nodiscard]] Objects read_objects(const std::string& yaml, const std::string& dir);
-void to_json(const YAML::Node& node, std::string& out);
 void put(store::Snapshot& snapshot, store::Object object);
 
 }  // namespace sluice::test
