@@ -31,7 +31,7 @@ uint64_t hash_of(std::string_view text) {
     mix(word);
   }
   uint64_t word = 0;
-  std::memcpy(&word, text.data() + at, text.size() - at);
+  if (at < text.size()) std::memcpy(&word, text.data() + at, text.size() - at);
   mix(word);
   return hash;
 }
@@ -144,7 +144,7 @@ struct Router::Impl {
       other_slot.epoch = epoch;
       other_slot.host = found;
       other_slot.size = static_cast<uint8_t>(host.size());
-      std::memcpy(other_slot.name.data(), host.data(), host.size());
+      if (!host.empty()) std::memcpy(other_slot.name.data(), host.data(), host.size());
     }
     return found;
   }

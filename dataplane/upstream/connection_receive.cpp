@@ -32,7 +32,7 @@ bool Connection::read_once() {
     fail(Reason::response_too_large, Retry::no, 0);
     return false;
   }
-  std::memcpy(buffer, held_.data(), kept);
+  if (kept != 0) std::memcpy(buffer, held_.data(), kept);
   const net::IoResult result = transport_->read({buffer + kept, Context::kReadBuffer - kept});
   switch (result.state) {
     case Io::again:
