@@ -71,6 +71,8 @@ class ResponseEvents {
   virtual void on_response_head(ResponseHead& head, bool end) = 0;
   virtual void on_response_body(Bytes bytes, bool end) = 0;
   virtual void on_response_trailers(const Fields& trailers) = 0;
+  // After the last event of one read (an error or a timeout too), also if the exchange was cancelled or another begun in it: so whoever implements this
+  // lives until then. Not after an error told from inside a send.
   virtual void on_response_flush() = 0;
   virtual void on_request_writable() = 0;
   // The attempt failed; nothing more comes. error.retry says whether a repeat is safe as far as the connection can tell.

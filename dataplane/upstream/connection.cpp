@@ -186,18 +186,20 @@ void Connection::on_timer() {
   fail(Reason::response_timeout, Retry::no, ETIMEDOUT);
 }
 
-void Connection::fail(Reason reason, Retry retry, int detail) {
-  report({.reason = reason, .side = http::Side::upstream, .retry = retry, .detail = static_cast<int16_t>(detail)});
+void Connection::fail(Reason reason, Retry retry, int detail, After after) {
+  report({.reason = reason, .side = http::Side::upstream, .retry = retry, .detail = static_cast<int16_t>(detail)}, after);
 }
 
 // The end of the exchange and of the connection.
-void Connection::report(const http::Error& error) {
+void Connection::report(const http::Error& error, After after) {
   http::ResponseEvents* const events = now_.events;
   if (error.reason == Reason::upstream_reset || error.reason == Reason::upstream_closed || error.reason == Reason::response_cut) {
     cluster_->counters().resets.add();
   }
   close();
-  if (events != nullptr) events->on_exchange_error(error);
+  if (events == nullptr) return;
+  events->on_exchange_error(error);
+  if (after == After::flush) events->on_response_flush();
 }
 
 // The answer is complete and the stream knows. `clean`: nothing came behind it.
@@ -216,7 +218,6 @@ void Connection::finish(bool clean) {
 }
 
 void Connection::cancel() {
-  now_.events = nullptr;
   // In the call that ends the exchange: finish() decides what becomes of the connection.
   if (now_.response_done) return;
   close();

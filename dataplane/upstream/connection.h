@@ -71,8 +71,10 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   void set_interest();
   void arm();
   void poke();
-  void fail(http::Reason reason, http::Retry retry, int detail);
-  void report(const http::Error& error);
+  // What follows an error: a flush, as after every event that the reactor began, or nothing where the caller flushes or the stream itself called.
+  enum class After : uint8_t { flush, nothing };
+  void fail(http::Reason reason, http::Retry retry, int detail, After after = After::flush);
+  void report(const http::Error& error, After after = After::flush);
   void finish(bool clean);
   void end_exchange();
   // connection_send.cpp
@@ -85,6 +87,7 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   void readable();
   bool read_once();
   bool process(http::Bytes in);
+  bool tell(http::Bytes& in);
   bool on_step(const http::h1::Step& step);
   bool on_head(bool end);
   void at_eof();

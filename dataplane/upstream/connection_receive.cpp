@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace sluice::upstream {
 
@@ -54,43 +55,44 @@ bool Connection::read_once() {
   return more;
 }
 
-// Tells what `in` holds. False: the exchange is over.
+// Tells what `in` holds, then one flush, whatever happened: the stream may have begun another attempt or an answer of its own. False: the exchange is over.
 bool Connection::process(http::Bytes in) {
   const uint32_t serial = serial_;
   http::ResponseEvents& events = *now_.events;
+  const bool going_on = tell(in);
+  events.on_response_flush();
+  if (serial != serial_) return false;
+  if (now_.response_done) finish(in.empty());
+  else arm();
+  return going_on && serial == serial_;
+}
+
+// The events of one read; takes what was told from `in`. False: the exchange is over.
+bool Connection::tell(http::Bytes& in) {
+  const uint32_t serial = serial_;
   // Bytes before a request was sent are an answer to nothing.
   if (!now_.request_begun) {
-    fail(Reason::bad_response, Retry::no, 0);
+    fail(Reason::bad_response, Retry::no, 0, After::nothing);
     return false;
   }
   while (!now_.response_done && !in.empty()) {
     if (now_.tunnel) {
-      events.on_response_body(in, false);
-      if (serial != serial_) return false;
-      in = {};
-      break;
+      now_.events->on_response_body(std::exchange(in, {}), false);
+      return serial == serial_;
     }
     const Step step = reader_.next(in, *now_.arena, *now_.head, context_.limits);
     in = in.subspan(step.consumed);
-    if (step.event == Event::need_more) break;
+    if (step.event == Event::need_more) {
+      held_.append(in.data(), in.size());
+      return true;
+    }
     if (step.event == Event::error) {
-      // What was told before must be taken while the buffer holds it.
-      if (now_.head_seen) events.on_response_flush();
-      if (serial == serial_) report(step.error);
+      report(step.error, After::nothing);
       return false;
     }
     if (!on_step(step) || serial != serial_) return false;
   }
-  if (now_.response_done) {
-    if (now_.events != nullptr) events.on_response_flush();
-    if (serial == serial_) finish(in.empty());
-    return false;
-  }
-  if (!in.empty()) held_.append(in.data(), in.size());
-  events.on_response_flush();
-  if (serial != serial_) return false;
-  arm();
-  return true;
+  return !now_.response_done;
 }
 
 // One event. False: the exchange failed (and was reported).
@@ -122,7 +124,7 @@ bool Connection::on_head(bool end) {
   if (head.status == 101) {
     // RFC 9110 15.2.2: only towards an Upgrade, and it says to what. Else the next bytes would be taken for what they are not.
     if (!now_.wants_upgrade || head.upgrade.empty()) {
-      fail(Reason::bad_response, Retry::no, 101);
+      fail(Reason::bad_response, Retry::no, 101, After::nothing);
       return false;
     }
     now_.tunnel = true;
@@ -134,7 +136,7 @@ bool Connection::on_head(bool end) {
   }
   if (head.status < 200) {
     if (++now_.informational > kMaxInformational) {
-      fail(Reason::bad_response, Retry::no, static_cast<int>(head.status));
+      fail(Reason::bad_response, Retry::no, static_cast<int>(head.status), After::nothing);
       return false;
     }
     // The next head gets a place of its own: the stream may look at this one until it flushes.
@@ -168,7 +170,7 @@ void Connection::at_eof() {
   }
   now_.response_done = true;
   events.on_response_body({}, true);
-  if (serial == serial_ && now_.events != nullptr) events.on_response_flush();
+  events.on_response_flush();
   if (serial == serial_) finish(false);
 }
 

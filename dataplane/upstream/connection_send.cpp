@@ -41,7 +41,7 @@ void Connection::send_head(const http::RequestHead& head, bool end) {
     size = http::h1::write_request_head(out, head, now_.framing);
     context_.batch.add(out.data(), size);
   }
-  if (size == 0) return report({.reason = http::Reason::internal, .side = http::Side::internal});
+  if (size == 0) return report({.reason = http::Reason::internal, .side = http::Side::internal}, After::nothing);
   if (end) request_complete();
 }
 
@@ -60,7 +60,7 @@ bool Connection::send_body(http::Bytes bytes, bool end) {
     if (now_.framing == Framing::length) {
       // The length is on the wire: what does not agree with it must never become the next request on this connection.
       if (bytes.size() > now_.body_left || (end && bytes.size() < now_.body_left)) {
-        report({.reason = http::Reason::internal, .side = http::Side::internal});
+        report({.reason = http::Reason::internal, .side = http::Side::internal}, After::nothing);
         return true;
       }
       now_.body_left -= bytes.size();

@@ -53,8 +53,8 @@ class Upstreams {
   [[nodiscard]] std::shared_ptr<Cluster> cluster(std::string_view name);
 
   // Starts an attempt on an endpoint that was not tried yet (if all were: any). The sink is owned by Upstreams; events go to `events` until the
-  // exchange ends, and one on_response_flush after the event that ended it: `events` and `arena` live until then, or until cancel(). `attempts` lives as
-  // long. Endpoints that refuse at once are noted in `attempts` and another is taken.
+  // exchange ends, and one on_response_flush after the event that ended it (or in which it was cancelled): `events`, `arena` and `attempts` live until then.
+  // Endpoints that refuse at once are noted in `attempts` and another is taken.
   // Errors: no_endpoints / service_not_found, overloaded, backend_invalid; connect_failed if every endpoint refused at once. Other connect failures come
   // later as on_exchange_error. Never calls `events`.
   [[nodiscard]] std::expected<http::RequestSink*, http::Error> start(Cluster& cluster, http::ResponseEvents& events, Arena& arena, Attempts& attempts,

@@ -323,7 +323,7 @@ TEST_F(ExchangeTest, CancelClosesUnlessComplete) {
   };
   peer(1).send(kOk);
   turn();
-  EXPECT_EQ(second.events.flushes, 0) << "nothing follows a cancel";
+  EXPECT_EQ(second.events.flushes, 1) << "the read is over, whatever became of the exchange";
   EXPECT_EQ(upstreams->idle_connections(), 1u) << "the exchange was complete";
 }
 
@@ -343,6 +343,36 @@ TEST_F(ExchangeTest, CancelInsideEveryEvent) {
     EXPECT_TRUE(server.closed()) << at;
     EXPECT_EQ(upstreams->active_exchanges(), 0u);
   }
+}
+
+TEST_F(ExchangeTest, AFlushFollowsErrorsAndAnAttemptBegunInAnEvent) {
+  Exchange& one = get();
+  peer().received();
+  std::vector<std::string> order;
+  one.events.hook = [&](std::string_view what) { order.emplace_back(what); };
+  peer().close();
+  turn();
+  EXPECT_THAT(order, ElementsAre("error upstream_closed", "flush"));
+
+  Exchange& retried = get();
+  order.clear();
+  retried.events.hook = [&](std::string_view what) {
+    order.emplace_back(what);
+    if (what == "head 503") {
+      retried.sink->cancel();
+      start(retried);
+      retried.sink->send_head(retried.request, true);
+    }
+    if (what == "flush") retried.sink->flush();
+  };
+  testing::Peer& first = connector->peers.back();
+  first.send("HTTP/1.1 503 Busy\r\nContent-Length: 3\r\n\r\nabc");
+  turn();
+  EXPECT_THAT(order, ElementsAre("head 503", "flush"));
+  EXPECT_THAT(connector->peers.back().received(), StartsWith("GET / "));
+  connector->peers.back().send(kOk);
+  turn();
+  EXPECT_EQ(retried.events.body, "ok");
 }
 
 TEST_F(ExchangeTest, NewExchangeFromTheLastFlush) {
