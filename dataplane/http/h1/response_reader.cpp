@@ -197,7 +197,8 @@ Step ResponseReader::take_apart(Bytes in, Arena& arena, ResponseHead& head, cons
   step.consumed = size;
   if (head.status < 200 && head.status != 101) {
     if (++interim_ > kMaxInterim) return fail(Reason::too_many_headers);
-    interim_close_ |= options.close;
+    // HTTP/1.0 has no 1xx (RFC 9110 15.2): whoever says so confuses versions and is not trusted with another request.
+    interim_close_ |= options.close || head.version == Version::http10;
     scan_ = {};
     return step;
   }
