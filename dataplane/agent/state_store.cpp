@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -143,6 +144,9 @@ void sweep(const std::string& folder, uint64_t keep, uint64_t keep_too, bool sec
 
 Status write_state(const std::string& folder, const State& state, bool secrets) {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return failed("create folder", folder);
+  // An agent on its way out may still write while its successor begins.
+  const UniqueFd listing(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!listing || ::flock(listing.get(), LOCK_EX) != 0) return failed("lock", folder);
   const std::string newest = folder + "/" + kManifest, previous = folder + "/" + kPrevious;
   const auto before = read_manifest(newest), before_that = read_manifest(previous);
   Manifest manifest;
@@ -163,8 +167,7 @@ Status write_state(const std::string& folder, const State& state, bool secrets) 
   // out a good previous one.
   if (before && ::rename(newest.c_str(), previous.c_str()) != 0) return failed("rename", newest);
   if (Status written = write_file(newest, std::as_bytes(std::span(&manifest, 1)), 0640); !written) return written;
-  const UniqueFd listing(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!listing || ::fsync(listing.get()) != 0) return failed("sync folder", folder);
+  if (::fsync(listing.get()) != 0) return failed("sync folder", folder);
   sweep(folder, manifest.number, before ? before->number : before_that ? before_that->number : 0, secrets);
   return {};
 }

@@ -9,16 +9,13 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#if __has_include("dataplane/shared/ticket_keys.h")
 #include "dataplane/shared/ticket_keys.h"
-#endif
 
 namespace sluice::master {
 namespace {
 constexpr size_t kPageBytes = 4096;
 }
 
-#if __has_include("dataplane/shared/ticket_keys.h")
 Status rotate_ticket_key_page(int page) {
   std::array<uint8_t, shared::TicketKeyPage::kRandomBytes> random;
   if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size()))
@@ -30,9 +27,6 @@ Status rotate_ticket_key_page(int page) {
   munmap(memory, kPageBytes);
   return {};
 }
-#else
-Status rotate_ticket_key_page(int) { return {}; }
-#endif
 
 Result<UniqueFd> make_ticket_key_page() {
   UniqueFd fd(memfd_create("sluice-ticket-keys", MFD_CLOEXEC | MFD_ALLOW_SEALING));
