@@ -88,6 +88,13 @@ class LineFormat::Writer {
     std::memcpy(at_, text.data(), n);
     at_ += n;
   }
+  // A literal: its size is known, and a copy of a few known bytes is a store or two.
+  template <size_t N>
+  void label(const char (&literal)[N]) {
+    if (room() < N - 1) return text({literal, N - 1});
+    std::memcpy(at_, literal, N - 1);
+    at_ += N - 1;
+  }
   void byte(char c) {
     if (at_ != end_) *at_++ = c;
   }
@@ -224,27 +231,27 @@ void LineFormat::time(int64_t wall_us, Writer& writer) {
 }
 
 void LineFormat::json(const StreamRecord& r, Writer& w, const Limits& limits) {
-  auto words = [&](std::string_view label, std::string_view value, size_t limit) {
-    w.text(label);
+  auto words = [&](const auto& label, std::string_view value, size_t limit) {
+    w.label(label);
     w.escaped(value, limit, Escape::json);
     w.byte('"');
   };
-  auto words_if = [&](std::string_view label, std::string_view value, size_t limit) {
+  auto words_if = [&](const auto& label, std::string_view value, size_t limit) {
     if (!value.empty()) words(label, value, limit);
   };
-  auto number = [&](std::string_view label, uint64_t value) {
-    w.text(label);
+  auto number = [&](const auto& label, uint64_t value) {
+    w.label(label);
     w.number(value);
   };
-  w.text("{\"time\":\"");
+  w.label("{\"time\":\"");
   time(r.start_wall_us, w);
   w.byte('"');
   words(",\"request_id\":\"", r.request_id, limits.word);
-  w.text(",\"client\":\"");
+  w.label(",\"client\":\"");
   w.address(r.client);
   w.byte('"');
   if (r.peer.bytes != r.client.bytes) {
-    w.text(",\"peer\":\"");
+    w.label(",\"peer\":\"");
     w.address(r.peer);
     w.byte('"');
   }
@@ -261,7 +268,7 @@ void LineFormat::json(const StreamRecord& r, Writer& w, const Limits& limits) {
   if (r.reason != http::Reason::none) words(",\"reason\":\"", http::describe(r.reason).word, limits.word);
   if (r.attempts != 0) {
     if (r.upstream.port != 0) {
-      w.text(",\"upstream\":\"");
+      w.label(",\"upstream\":\"");
       w.endpoint(r.upstream);
       w.byte('"');
     }
@@ -275,7 +282,7 @@ void LineFormat::json(const StreamRecord& r, Writer& w, const Limits& limits) {
     words(",\"origin_namespace\":\"", r.origin_namespace, limits.word);
     words(",\"origin_name\":\"", r.origin_name, limits.word);
     words_if(",\"origin_rule\":\"", r.origin_rule, limits.word);
-    w.text(",\"origin_generation\":");
+    w.label(",\"origin_generation\":");
     if (r.origin_generation < 0) w.byte('-');
     w.number(r.origin_generation < 0 ? 0 - static_cast<uint64_t>(r.origin_generation)
                                      : static_cast<uint64_t>(r.origin_generation));
@@ -283,7 +290,7 @@ void LineFormat::json(const StreamRecord& r, Writer& w, const Limits& limits) {
   number(",\"state_sequence\":", r.state_sequence);
   words_if(",\"tls_version\":\"", r.tls_version, limits.word);
   words_if(",\"tls_cipher\":\"", r.tls_cipher, limits.word);
-  words_if(",\"sni\":\"", r.sni, limits.host);
+  if (r.sni != r.host) words_if(",\"sni\":\"", r.sni, limits.host);
   words_if(",\"user_agent\":\"", r.user_agent, limits.agent);
   words_if(",\"referer\":\"", r.referer, limits.agent);
   w.byte('}');

@@ -44,7 +44,7 @@ StreamRecord full() {
   r.state_sequence = 42;
   r.tls_version = "TLSv1.3";
   r.tls_cipher = "TLS_AES_128_GCM_SHA256";
-  r.sni = "shop.example";
+  r.sni = "sni.example";
   return r;
 }
 std::string line(LineFormat& format, const StreamRecord& record, size_t bound = LineFormat::kMaxLine) {
@@ -74,7 +74,7 @@ TEST(LogLine, JsonHoldsEverything) {
   EXPECT_EQ(json["origin_kind"], "Ingress");
   EXPECT_EQ(json["origin_generation"], 7);
   EXPECT_EQ(json["state_sequence"], 42);
-  EXPECT_EQ(json["sni"], "shop.example");
+  EXPECT_EQ(json["sni"], "sni.example");
   for (const auto& [key, value] : json.items()) EXPECT_TRUE(access_log_name(key)) << key;
 }
 
@@ -106,9 +106,9 @@ TEST(LogLine, NumbersOfEveryLength) {
 
 TEST(LogLine, EveryByteIsEscapedInJson) {
   LineFormat format;
-  for (int position = 0; position < 9; ++position) {
+  for (int position = 0; position < 21; ++position) {
     for (int byte = 0; byte < 256; ++byte) {
-      std::string agent = "abcdefghi";
+      std::string agent = "abcdefghijklmnopqrstu";
       agent[static_cast<size_t>(position)] = static_cast<char>(byte);
       StreamRecord r;
       r.user_agent = agent;
@@ -135,7 +135,7 @@ TEST(LogLine, Template) {
             "");
   EXPECT_EQ(line(format, full()),
             "203.0.113.9 [2026-01-02T03:04:05.000123Z] \"GET /a/b\" 200 100% upstream_reset \"curl/8\" 10.0.0.5:8080 "
-            "Ingress/web#7 shop.example");
+            "Ingress/web#7 sni.example");
   StreamRecord r;
   r.user_agent = "a\"b\\c\nd\x7f\xC3\xBC";
   ASSERT_EQ(format.configure("\"%{user_agent}\" %{method} %{upstream}"), "");
