@@ -13,9 +13,7 @@
 #include "dataplane/agent/agent.h"
 #include "dataplane/master/child.h"
 #include "dataplane/master/master.h"
-#if __has_include("dataplane/worker/worker.h")
 #include "dataplane/worker/worker.h"
-#endif
 
 namespace {
 using namespace sluice;
@@ -46,11 +44,7 @@ int run_child(const Flags& flags) {
   const std::string name = fmt::format("worker {}", flags.index + 1);
   master::set_title(name);
   log::set_component(name);
-#if __has_include("dataplane/worker/worker.h")
   return worker::run(master::kFirstChildFd, master::kFirstChildFd + 1, master::kFirstChildFd + 2, flags.index);
-#else
-  return 1;
-#endif
 }
 
 // The file to execute at SIGUSR2: where we were started from, whatever lies there by then.

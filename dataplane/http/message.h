@@ -54,6 +54,19 @@ class Fields {
   size_t remove(std::string_view name);                          // case-insensitive
   // Also removes the spelling with `_` for `-`: what the gateway vouches for must not come from outside in any disguise.
   size_t remove_every_spelling(std::string_view name);
+  // Keeps the order of the rest.
+  template <class Predicate>
+  size_t remove_if(Predicate&& predicate) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < size_; ++i) {
+      if (predicate(data_[i])) continue;
+      if (kept != i) data_[kept] = data_[i];
+      ++kept;
+    }
+    const uint32_t removed = size_ - kept;
+    size_ = kept;
+    return removed;
+  }
   void clear() { size_ = 0; }
   [[nodiscard]] std::span<const Field> all() const { return {data_, size_}; }
   [[nodiscard]] std::span<Field> all() { return {data_, size_}; }

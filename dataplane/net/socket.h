@@ -16,6 +16,8 @@ struct ListenOptions {
 // be listened on. Port 0 = any.
 [[nodiscard]] Result<UniqueFd> listen_on(const Address& address, const ListenOptions& options = {});
 [[nodiscard]] Result<Address> local_address(int fd);
+// Closing it resets the connection: for an answer whose cut would else look like its end.
+void reset_on_close(int fd);
 [[nodiscard]] bool set_nonblocking(int fd);  // false with errno
 
 }  // namespace sluice::net

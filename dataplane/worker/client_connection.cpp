@@ -1,0 +1,290 @@
+// Life of a client connection: beginning, deadlines, interest, ends. Receiving and sending have files of their own.
+#include "dataplane/worker/client_connection.h"
+
+#include "dataplane/net/proxy_reader.h"
+#include "dataplane/worker/active_request.h"
+
+namespace sluice::worker {
+
+using http::Reason;
+using net::Io;
+
+namespace {
+constexpr uint64_t kLingerMs = 5000;
+constexpr uint64_t kMaxLingerBytes = 64 * 1024 * 1024;
+}  // namespace
+
+struct ClientConnection::ProxyState {
+  UniqueFd fd;
+  net::ProxyReader reader;
+};
+
+ClientConnection::ClientConnection(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls)
+    : context_(context), facts_{peer, tls}, socket_peer_(peer), local_port_(local_port), tls_(tls) {
+  next_ = context_.connections;
+  if (next_ != nullptr) next_->previous_ = this;
+  context_.connections = this;
+  ++context_.connection_count;
+  context_.counters.connections_accepted.add();
+  context_.counters.connections_active.add();
+  interest_ = net::kReadable;
+  const int number = fd.get();
+  if (!context_.settings.proxy_protocol.empty() && contains(context_.settings.proxy_protocol, peer)) {
+    state_ = State::proxy;
+    proxy_ = std::make_unique<ProxyState>();
+    proxy_->fd = std::move(fd);
+  } else {
+    begin_transport(std::move(fd));
+  }
+  if (!context_.reactor.add(number, *this, interest_)) close();
+  else rearm();
+}
+
+ClientConnection::~ClientConnection() = default;
+
+void ClientConnection::start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls) {
+  if (context.settings.connections != 0 && context.connection_count >= context.settings.connections) {
+    context.counters.reasons[static_cast<size_t>(Reason::overloaded)].add();
+    return;
+  }
+  new ClientConnection(context, std::move(fd), peer, local_port, tls);
+}
+
+void ClientConnection::begin_transport(UniqueFd fd) {
+  if (tls_) {
+    transport_ = context_.tls.make_server(std::move(fd));
+    state_ = State::handshake;
+  } else {
+    transport_ = net::make_plain(std::move(fd), true);
+    state_ = State::open;
+  }
+}
+
+void ClientConnection::read_proxy_header() {
+  switch (proxy_->reader.read(proxy_->fd.get())) {
+    case net::ProxyReader::State::again:
+      return;
+    case net::ProxyReader::State::done:
+      break;
+    case net::ProxyReader::State::bad:
+      context_.counters.reasons[static_cast<size_t>(Reason::bad_proxy_header)].add();
+      [[fallthrough]];
+    case net::ProxyReader::State::closed:
+      close();
+      return;
+  }
+  if (proxy_->reader.header().has_addresses) facts_.peer = proxy_->reader.header().source;
+  begin_transport(std::move(proxy_->fd));
+  proxy_.reset();
+  rearm();
+}
+
+void ClientConnection::continue_handshake() {
+  const net::IoResult result = transport_->handshake();
+  if (result.state == Io::again) {
+    set_interest();
+    return;
+  }
+  if (result.state != Io::ok) {
+    close();
+    return;
+  }
+  state_ = State::open;
+  set_interest();
+  rearm();
+  if (transport_->readable_now()) readable();
+}
+
+void ClientConnection::on_event(uint32_t events) {
+  switch (state_) {
+    case State::closed:
+      return;
+    case State::proxy:
+      read_proxy_header();
+      return;
+    case State::handshake:
+      continue_handshake();
+      return;
+    case State::lingering:
+      drain_input();
+      return;
+    case State::open:
+    case State::closing:
+      break;
+  }
+  if ((events & net::kWritable) != 0) writable();
+  if (state_ != State::open && state_ != State::closing) return;
+  // Both ways are shut, or the connection was reset: not only bytes would say so.
+  if ((suspended_ || state_ == State::closing) && (events & net::kHangup) != 0) gone();
+  else if (state_ == State::open && !suspended_ && (events & (net::kReadable | net::kHangup)) != 0) readable();
+}
+
+void ClientConnection::writable() {
+  const net::IoResult result = transport_->flush();
+  if (result.state == Io::error) {
+    gone();
+    return;
+  }
+  if (state_ == State::closing) {
+    if (transport_->pending() == 0) all_written();
+    else rearm();
+    return;
+  }
+  set_interest();
+  rearm();
+  if (transport_->pending() > kHighWater / 4) return;
+  if (blocked_) {
+    blocked_ = false;
+    if (request_ != nullptr) request_->stream().on_response_writable();
+    if (state_ != State::open) return;
+  }
+  if (suspended_ && !eof_ && wants_input()) {
+    suspended_ = false;
+    set_interest();
+  }
+  if (!stash_.empty() && wants_input()) process_stashed();
+}
+
+// Steady state asks for the same events all the time: no system call.
+void ClientConnection::set_interest() {
+  if (state_ == State::closed || state_ == State::proxy) return;
+  const bool reads = state_ != State::closing && !suspended_;
+  const uint32_t wanted = (reads ? net::kReadable : 0u) | (transport_->wants_write() ? net::kWritable : 0u);
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  context_.reactor.modify(transport_->fd(), *this, wanted);
+}
+
+// One deadline for what the connection waits for.
+void ClientConnection::rearm() {
+  const uint64_t now = context_.reactor.now_ms();
+  const Settings& settings = context_.settings;
+  uint64_t deadline = 0;
+  switch (state_) {
+    case State::proxy:
+      deadline = now + settings.request_header_ms;
+      break;
+    case State::handshake:
+      deadline = now + settings.tls_handshake_ms;
+      break;
+    case State::closing:
+      deadline = now + settings.request_body_idle_ms;
+      break;
+    case State::lingering:
+      deadline = now + kLingerMs;
+      break;
+    case State::closed:
+      return;
+    case State::open:
+      if (transport_->pending() != 0) {
+        deadline = now + settings.request_body_idle_ms;  // the client does not take its answer
+      } else if (request_ == nullptr) {
+        deadline = now + (fresh_ ? settings.request_header_ms : settings.keep_alive_ms);
+      } else if (!head_done_) {
+        if (head_deadline_ == 0) head_deadline_ = now + settings.request_header_ms;
+        deadline = head_deadline_;
+      } else if (!request_done_ && !paused_ && !tunnel_) {
+        deadline = now + settings.request_body_idle_ms;
+      }
+      break;
+  }
+  if (deadline == 0) net::TimerNode::cancel();
+  else context_.reactor.timers().arm(*this, deadline);
+}
+
+void ClientConnection::on_timer() {
+  if (state_ != State::open) {
+    close();
+    return;
+  }
+  if (poked_) {
+    poked_ = false;
+    rearm();
+    if (!stash_.empty() && wants_input()) process_stashed();
+    if (state_ == State::open && !suspended_ && transport_->readable_now()) readable();
+    return;
+  }
+  if (transport_->pending() != 0) {
+    gone();
+  } else if (request_ == nullptr) {
+    begin_close();
+  } else if (!request_done_) {
+    failed_ = true;
+    http::Stream& stream = request_->stream();
+    const Reason reason = head_done_ ? Reason::request_body_timeout : Reason::request_header_timeout;
+    if (stream.done()) begin_close();
+    else stream.on_client_error({reason, http::Side::client, http::Retry::no, 0});
+  }
+}
+
+void ClientConnection::drain() {
+  if (state_ == State::open && request_ == nullptr) begin_close();
+}
+
+void ClientConnection::gone() { close(); }
+
+// No more requests here. What was answered goes out first.
+void ClientConnection::begin_close() {
+  if (state_ != State::open) return;
+  state_ = State::closing;
+  if (transport_->pending() == 0) {
+    all_written();
+    return;
+  }
+  set_interest();
+  rearm();
+}
+
+// RFC 9112 9.6: closing while the client still sends resets the connection, and with it an answer not read yet.
+void ClientConnection::all_written() {
+  const bool nothing_left = eof_ || (!failed_ && stash_.empty() && in_hand_ == 0 && (request_ == nullptr || request_done_));
+  if (nothing_left) {
+    if (tls_) transport_->shutdown_write();
+    close();
+    return;
+  }
+  if (request_ != nullptr) {
+    request_->release();
+    request_ = nullptr;
+  }
+  stash_.clear();
+  transport_->shutdown_write();
+  state_ = State::lingering;
+  suspended_ = false;
+  lingered_ = 0;
+  set_interest();
+  rearm();
+}
+
+void ClientConnection::drain_input() {
+  // The buffer's bytes may be in use: only this connection's, and it has no use for them any more.
+  const net::IoResult result = transport_->read({context_.read_buffer.get(), context_.read_size});
+  if (result.state == Io::again) return;
+  lingered_ += result.bytes;
+  if (result.state != Io::ok || lingered_ > kMaxLingerBytes) close();
+}
+
+void ClientConnection::close() {
+  if (state_ == State::closed) return;
+  state_ = State::closed;
+  if (request_ != nullptr) {
+    ActiveRequest* const request = std::exchange(request_, nullptr);
+    if (!request->stream().done()) request->stream().on_client_error({Reason::client_closed, http::Side::client, http::Retry::no, 0});
+    request->release();
+  }
+  if (context_.batch.owner == this) context_.batch.clear();
+  net::TimerNode::cancel();
+  stash_.clear();
+  context_.reactor.forget(*this);
+  // Kept until the destruction only as an object: the log may have asked it last. Its socket goes now.
+  transport_.reset();
+  proxy_.reset();
+  if (previous_ != nullptr) previous_->next_ = next_;
+  else context_.connections = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
+  --context_.connection_count;
+  context_.counters.connections_active.sub();
+  context_.reactor.destroy_later(*this);
+}
+
+}  // namespace sluice::worker

@@ -1,0 +1,59 @@
+#include "dataplane/worker/route_runtime.h"
+
+namespace sluice::worker {
+namespace {
+
+http::RetryPolicy read_retry(const ir::Retry* from) {
+  http::RetryPolicy policy;
+  if (from == nullptr) return policy;
+  policy.configured = true;
+  policy.attempts = from->attempts();
+  policy.on_non_idempotent = from->on_non_idempotent();
+  policy.backoff_ms = from->backoff_ms();
+  // Read in place: flatbuffers are little-endian like everything we run on.
+  static_assert(FLATBUFFERS_LITTLEENDIAN);
+  if (from->statuses() != nullptr) policy.statuses = {from->statuses()->data(), from->statuses()->size()};
+  return policy;
+}
+
+}  // namespace
+
+RouteRuntime::RouteRuntime(const ir::Route& route, shared::CounterPage& counters)
+    : route_(route),
+      filters_(route),
+      counters_(shared::route_slot(counters, route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
+      retry_(read_retry(route.retry())) {
+  const ir::Forward* forward = route.action_as_Forward();
+  if (forward == nullptr || forward->backends() == nullptr) return;
+  for (const ir::Backend* backend : *forward->backends()) {
+    // The control plane bounds weights; a sum over 32 bits would only make the last ones rarer.
+    const uint32_t weight = std::min(backend->weight(), UINT32_MAX - weights_);
+    weights_ += weight;
+    backends_.push_back({backend, weight, 0, nullptr});
+  }
+}
+
+RouteRuntime& RouteRuntime::of(route::VirtualHost& host, uint32_t index, shared::CounterPage& counters) {
+  std::unique_ptr<route::RouteState>& state = host.state(index);
+  if (state == nullptr) state = std::make_unique<RouteRuntime>(*host.route(index), counters);
+  return static_cast<RouteRuntime&>(*state);
+}
+
+RouteRuntime::Backend* RouteRuntime::choose(Random& random, upstream::Upstreams& upstreams) {
+  if (weights_ == 0) return nullptr;
+  uint32_t at = backends_.size() == 1 ? 0 : random.below(weights_);
+  for (Backend& backend : backends_) {
+    if (at >= backend.weight) {
+      at -= backend.weight;
+      continue;
+    }
+    if (backend.epoch != upstreams.epoch()) {
+      backend.epoch = upstreams.epoch();
+      backend.cluster = backend.config->cluster() == nullptr ? nullptr : upstreams.cluster(backend.config->cluster()->string_view());
+    }
+    return &backend;
+  }
+  return nullptr;
+}
+
+}  // namespace sluice::worker

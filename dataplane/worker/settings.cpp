@@ -1,0 +1,74 @@
+#include "dataplane/worker/settings.h"
+
+#include <algorithm>
+
+namespace sluice::worker {
+namespace {
+
+std::string_view view_of(const flatbuffers::String* text) { return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size()); }
+
+std::vector<net::Cidr> read_cidrs(const flatbuffers::Vector<flatbuffers::Offset<ir::Cidr>>* from) {
+  std::vector<net::Cidr> list;
+  if (from == nullptr) return list;
+  for (const ir::Cidr* one : *from) {
+    if (one->address() == nullptr) continue;
+    net::Cidr cidr;
+    for (unsigned i = 0; i < 8; ++i) {
+      cidr.network.bytes[i] = static_cast<uint8_t>(one->address()->high() >> (56 - 8 * i));
+      cidr.network.bytes[8 + i] = static_cast<uint8_t>(one->address()->low() >> (56 - 8 * i));
+    }
+    cidr.bits = one->bits();
+    list.push_back(cidr);
+  }
+  return list;
+}
+
+}  // namespace
+
+http::Reason reason_of(std::string_view word) {
+  for (size_t i = 0; i < static_cast<size_t>(http::Reason::kCount); ++i) {
+    if (http::describe(static_cast<http::Reason>(i)).word == word) return static_cast<http::Reason>(i);
+  }
+  return http::Reason::none;
+}
+
+FixedAnswer fixed_answer(const ir::DirectResponse& from, http::Reason fallback) {
+  const http::Reason named = from.reason() == nullptr ? http::Reason::none : reason_of(view_of(from.reason()));
+  return {named != http::Reason::none ? named : fallback, from.status(), view_of(from.content_type()), view_of(from.body())};
+}
+
+void read_settings(const ir::RouteTable& table, Settings& to) {
+  to = {};
+  if (const ir::DirectResponse* answer = table.not_found(); answer != nullptr) {
+    to.not_found = fixed_answer(*answer, http::Reason::no_route);
+    to.not_found_type = to.not_found.content_type;
+    to.not_found_body = to.not_found.body;
+    to.not_found.content_type = to.not_found_type;
+    to.not_found.body = to.not_found_body;
+  }
+  const ir::Settings* from = table.settings();
+  if (from == nullptr) return;
+  if (const ir::TimeoutSettings* timeouts = from->timeouts(); timeouts != nullptr) {
+    to.request_header_ms = timeouts->request_header();
+    to.request_body_idle_ms = timeouts->request_body_idle();
+    to.keep_alive_ms = timeouts->keep_alive();
+    to.upstream_response_ms = timeouts->upstream_response();
+    to.request_ms = timeouts->request();
+    to.tls_handshake_ms = timeouts->tls_handshake();
+  }
+  if (const ir::LimitSettings* limits = from->limits(); limits != nullptr) {
+    to.limits = {limits->header_bytes(), limits->header_count(), limits->request_line()};
+    to.body_bytes = limits->body_bytes();
+    to.connections = limits->connections();
+  }
+  to.drain_ms = from->drain_ms();
+  to.trusted_proxies = read_cidrs(from->trusted_proxies());
+  to.proxy_protocol = read_cidrs(from->proxy_protocol());
+  to.forwarded_header = from->forwarded_header();
+}
+
+bool contains(const std::vector<net::Cidr>& list, const net::Address& address) {
+  return std::any_of(list.begin(), list.end(), [&](const net::Cidr& cidr) { return cidr.contains(address); });
+}
+
+}  // namespace sluice::worker

@@ -1,0 +1,228 @@
+#include "dataplane/worker/worker.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "dataplane/net/listener.h"
+#include "dataplane/sync/messages.h"
+#include "dataplane/worker/active_request.h"
+#include "dataplane/worker/client_connection.h"
+#include "dataplane/worker/context.h"
+#include "dataplane/worker/state.h"
+
+namespace sluice::worker {
+namespace {
+using sync::Message;
+using sync::MessageType;
+
+constexpr int kHeartbeatMs = 250;
+volatile std::sig_atomic_t dump_wanted = 0;
+
+// One listening socket of ours.
+class Door final : private net::AcceptHandler {
+ public:
+  Door(Context& context, uint32_t id, const sync::ListenerSpec& spec, UniqueFd fd)
+      : context_(context), id_(id), tls_(spec.protocol == static_cast<uint8_t>(ir::ListenerProtocol::Https)), listener_(context.reactor, std::move(fd), *this) {}
+  [[nodiscard]] uint32_t id() const { return id_; }
+  [[nodiscard]] bool tls() const { return tls_; }
+  [[nodiscard]] bool ok() const { return listener_.ok(); }
+  [[nodiscard]] uint16_t port() const { return listener_.local().port; }
+
+ private:
+  void on_accept(UniqueFd fd, const net::Address& peer) override { ClientConnection::start(context_, std::move(fd), peer, port(), tls_); }
+  Context& context_;
+  uint32_t id_;
+  bool tls_;
+  net::Listener listener_;
+};
+
+class Worker final : private net::EventHandler {
+ public:
+  Worker(UniqueFd channel, shared::CounterPage& counters, const shared::TicketKeyPage* ticket_keys)
+      : channel_(std::move(channel)), counters_(counters), context_(reactor_, counters, ticket_keys) {}
+  ~Worker() {
+    doors_.clear();
+    while (context_.connections != nullptr) context_.connections->close();
+    context_.log.flush();
+    // What was closed is destroyed while all it refers to is still there.
+    reactor_.run_once(0);
+  }
+
+  int run() {
+    // A predecessor on this page left its gauges behind.
+    counters_.pid.set(static_cast<uint64_t>(getpid()));
+    counters_.connections_active.set(0);
+    counters_.streams_active.set(0);
+    if (!reactor_.add(channel_.get(), *this, net::kReadable)) return 1;
+    while (!finished()) {
+      counters_.heartbeat_ms.set(monotonic_ms());
+      reactor_.run_once(kHeartbeatMs);
+      if (dump_wanted != 0) {
+        dump_wanted = 0;
+        dump();
+      }
+    }
+    return master_gone_ ? 1 : 0;
+  }
+
+ private:
+  [[nodiscard]] bool finished() const {
+    if (master_gone_) return true;
+    return context_.draining && (context_.connection_count == 0 || reactor_.now_ms() >= drain_deadline_);
+  }
+
+  void on_event(uint32_t) override {
+    for (;;) {
+      auto received = sync::receive(channel_.get());
+      if (!received) {
+        if (received.error().message != "closed") log::error("message from the master", {{"error", received.error().message}});
+        master_gone_ = true;
+        return;
+      }
+      if (received->message.type == MessageType{}) return;
+      handle(*received);
+    }
+  }
+
+  void handle(sync::Received& received) {
+    const Message& message = received.message;
+    switch (message.type) {
+      case MessageType::state:
+        take_state(received);
+        break;
+      case MessageType::listener:
+        open_door(received);
+        break;
+      case MessageType::unlisten:
+        std::erase_if(doors_, [&](const std::unique_ptr<Door>& door) { return door->id() == message.listener_id; });
+        find_https_port();
+        break;
+      case MessageType::drain:
+        drain(message.drain_ms);
+        break;
+      case MessageType::dump:
+        dump();
+        break;
+      case MessageType::reopen:
+        context_.log.reopen();
+        break;
+      default:
+        log::warning("message of no use to a worker", {{"type", static_cast<unsigned>(message.type)}});
+        break;
+    }
+  }
+
+  void take_state(sync::Received& received) {
+    Message answer;
+    answer.id = received.message.id;
+    const Status applied = state_.apply(received.message.id, {received.fds.data(), received.fd_count}, context_);
+    answer.type = applied ? MessageType::ready : MessageType::refused;
+    if (!applied) {
+      log::error("state refused", {{"sequence", received.message.id.sequence}, {"error", applied.error().message}});
+      const size_t size = std::min(applied.error().message.size(), sizeof answer.text - 1);
+      std::memcpy(answer.text, applied.error().message.data(), size);
+    }
+    if (const Status sent = sync::send(channel_.get(), answer); !sent) {
+      log::error("answer to the master", {{"error", sent.error().message}});
+      master_gone_ = true;
+    }
+  }
+
+  void open_door(sync::Received& received) {
+    const Message& message = received.message;
+    if (received.fd_count != 1 || message.listener_count < 1) {
+      log::error("listener without a socket", {{"id", message.listener_id}});
+      return;
+    }
+    auto door = std::make_unique<Door>(context_, message.listener_id, message.listeners[0], std::move(received.fds[0]));
+    if (!door->ok()) {
+      log::error("listener not opened", {{"id", message.listener_id}});
+      return;
+    }
+    doors_.push_back(std::move(door));
+    find_https_port();
+  }
+
+  void find_https_port() {
+    context_.https_port = 0;
+    for (const auto& door : doors_) {
+      if (door->tls()) context_.https_port = door->port();
+    }
+  }
+
+  void drain(uint32_t milliseconds) {
+    context_.draining = true;
+    drain_deadline_ = reactor_.now_ms() + milliseconds;
+    for (ClientConnection* at = context_.connections; at != nullptr;) {
+      ClientConnection* const next = at->next();
+      at->drain();
+      at = next;
+    }
+  }
+
+  // What each stream does, one line each.
+  void dump() {
+    static constexpr const char* kPhases[] = {"head", "filtering", "attempt", "backoff", "answer", "tunnel", "done"};
+    log::info("dump", {{"connections", context_.connection_count}, {"idle_upstream", context_.upstreams.idle_connections()}, {"sequence", context_.sequence}});
+    for (const ClientConnection* at = context_.connections; at != nullptr; at = at->next()) {
+      if (at->request() == nullptr) continue;
+      http::Stream& stream = at->request()->stream();
+      const upstream::Attempts& attempts = at->request()->attempts();
+      log::info("stream", {{"client", at->socket_peer().text()},
+                           {"method", stream.head().method_name},
+                           {"host", stream.head().host},
+                           {"path", stream.head().path},
+                           {"phase", kPhases[static_cast<size_t>(stream.phase())]},
+                           {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
+                           {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
+                           {"attempts", attempts.count}});
+    }
+  }
+
+  UniqueFd channel_;
+  shared::CounterPage& counters_;
+  net::Reactor reactor_;
+  Context context_;
+  State state_;
+  std::vector<std::unique_ptr<Door>> doors_;
+  uint64_t drain_deadline_ = 0;
+  bool master_gone_ = false;
+};
+
+// A shared page of the master's; null with the error logged.
+template <class T>
+T* map_page(int fd, const char* what, int protection) {
+  void* const memory = mmap(nullptr, sizeof(T), protection, MAP_SHARED, fd, 0);
+  if (memory != MAP_FAILED) return static_cast<T*>(memory);
+  log::error("page not mapped", {{"page", what}, {"errno", errno}});
+  return nullptr;
+}
+
+}  // namespace
+
+int run(int channel_fd, int counters_fd, int ticket_keys_fd, unsigned index) {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGUSR1, [](int) { dump_wanted = 1; });
+  auto* counters = map_page<shared::CounterPage>(counters_fd, "counters", PROT_READ | PROT_WRITE);
+  if (counters == nullptr) return 1;
+  if (counters->magic != shared::CounterPage::kMagic) {
+    log::error("counter page of another version", {{"worker", index + 1}});
+    return 1;
+  }
+  const auto* keys = map_page<const shared::TicketKeyPage>(ticket_keys_fd, "ticket keys", PROT_READ);
+  // Mapped: the descriptors are not needed any more.
+  ::close(counters_fd);
+  ::close(ticket_keys_fd);
+  Worker worker(UniqueFd(channel_fd), *counters, keys);
+  return worker.run();
+}
+
+}  // namespace sluice::worker
