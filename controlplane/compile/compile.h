@@ -1,5 +1,6 @@
-// Translation -> the three parts that are pushed. Virtual hosts become nested buffers made once and kept by content hash; a table is an index
-// plus those bytes copied. Equal translations give equal bytes. A regex that does not compile or is too large never gets here (translate checks).
+// Translation -> the three parts that are pushed. Virtual hosts become nested buffers made once and kept by content
+// hash; a table is an index plus those bytes copied. Equal translations give equal bytes. A regex that does not compile
+// or is too large never gets here (translate checks).
 #pragma once
 #include <cstddef>
 #include <memory>

@@ -1,9 +1,11 @@
+#include <cstring>
 #include <unordered_map>
 
 #include <flatbuffers/flatbuffers.h>
 #include <xxhash.h>
 
 #include "controlplane/compile/compile.h"
+#include "controlplane/compile/pack_host.h"
 
 namespace sluice::compile {
 namespace {
@@ -15,6 +17,7 @@ uint64_t hash_of(const FlatBufferBuilder& builder) {
   return XXH3_64bits(builder.GetBufferPointer(), builder.GetSize());
 }
 
+// The caller's builder keeps its memory for the next time.
 Part finish(FlatBufferBuilder& builder) {
   const auto* begin = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
   Part out;
@@ -64,6 +67,18 @@ bool unchanged(std::vector<std::shared_ptr<const T>>& last, const std::vector<st
   return false;
 }
 
+// All that the table is made of. Hosts and clusters are immutable, so their addresses stand for them: equal input =
+// equal bytes.
+struct TableInput {
+  std::vector<std::shared_ptr<const ir::VirtualHostT>> hosts;
+  std::vector<std::shared_ptr<const ir::ClusterT>> clusters;
+  std::vector<ir::TlsHostT> tls_hosts;
+  std::string default_certificate;
+  std::vector<ir::ListenerT> listeners;
+  ir::SettingsT settings;
+  bool operator==(const TableInput&) const = default;
+};
+
 }  // namespace
 
 struct Compiler::Memo {
@@ -81,8 +96,15 @@ struct Compiler::Memo {
   std::vector<std::shared_ptr<const ir::ClusterEndpointsT>> last_endpoints;
   std::vector<std::shared_ptr<const ir::CertificateT>> last_certificates;
   Part endpoint_part, secret_part;
-  size_t table_size = 1 << 16;
+  FlatBufferBuilder builder{1 << 16};  // of the parts, one after the other
+  Part table_part;
+  TableInput last_table;
 
+  void next_round() {
+    std::erase_if(hosts, [&](const auto& entry) { return entry.second.round != round; });
+    ++round;
+    clusters.next_round();
+  }
   const Host& host(const std::shared_ptr<const ir::VirtualHostT>& value);
   Part table(const translate::Translation& translation);
   Part endpoint_set(const translate::Translation& translation);
@@ -95,7 +117,7 @@ const Compiler::Memo::Host& Compiler::Memo::host(const std::shared_ptr<const ir:
   if (!entry.source) {
     entry.source = value;
     FlatBufferBuilder builder(4096);
-    builder.Finish(ir::VirtualHost::Pack(builder, value.get()));
+    builder.Finish(pack_host(builder, *value));
     entry.bytes.assign(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
     entry.hash = hash_of(builder);
   }
@@ -103,7 +125,7 @@ const Compiler::Memo::Host& Compiler::Memo::host(const std::shared_ptr<const ir:
 }
 
 Part Compiler::Memo::table(const translate::Translation& translation) {
-  FlatBufferBuilder builder(table_size);
+  builder.Clear();
   std::vector<Offset<ir::VirtualHostRef>> host_refs;
   host_refs.reserve(translation.hosts.size());
   for (const auto& value : translation.hosts) {
@@ -139,12 +161,11 @@ Part Compiler::Memo::table(const translate::Translation& translation) {
   table.add_tls_hosts(tls_vector);
   if (!certificate.IsNull()) table.add_default_certificate(certificate);
   builder.Finish(table.Finish());
-  table_size = builder.GetSize() + (1 << 12);
   return finish(builder);
 }
 
 Part Compiler::Memo::endpoint_set(const translate::Translation& translation) {
-  FlatBufferBuilder builder(1 << 16);
+  builder.Clear();
   std::vector<Offset<ir::ClusterEndpoints>> refs;
   refs.reserve(translation.endpoints.size());
   for (const auto& value : translation.endpoints)
@@ -155,14 +176,16 @@ Part Compiler::Memo::endpoint_set(const translate::Translation& translation) {
 }
 
 Part Compiler::Memo::secret_set(const translate::Translation& translation) {
-  FlatBufferBuilder builder(1 << 16);
+  FlatBufferBuilder builder(1 << 16);  // its own: key material is wiped below, and not kept
   std::vector<Offset<ir::Certificate>> refs;
   refs.reserve(translation.certificates.size());
   for (const auto& value : translation.certificates)
     refs.push_back(ir::Certificate::Pack(builder, &certificates.get(value)));
   const auto vector = builder.CreateVector(refs);
   builder.Finish(ir::CreateSecretSet(builder, ir::kSchemaVersion, vector));
-  return finish(builder);
+  Part out = finish(builder);
+  explicit_bzero(builder.GetBufferPointer(), builder.GetSize());
+  return out;
 }
 
 Compiler::Compiler() : memo_(std::make_unique<Memo>()) {}
@@ -171,7 +194,14 @@ Compiler::~Compiler() = default;
 Compiled Compiler::compile(const translate::Translation& translation) {
   Memo& memo = *memo_;
   Compiled out;
-  out.parts[static_cast<size_t>(ir::PartKind::table)] = memo.table(translation);
+  TableInput input{translation.hosts,     translation.clusters, translation.tls_hosts, translation.default_certificate,
+                   translation.listeners, translation.settings};
+  if (!memo.table_part.bytes || !(input == memo.last_table)) {
+    memo.table_part = memo.table(translation);
+    memo.last_table = std::move(input);
+    memo.next_round();
+  }
+  out.parts[static_cast<size_t>(ir::PartKind::table)] = memo.table_part;
   if (!unchanged(memo.last_endpoints, translation.endpoints) || !memo.endpoint_part.bytes) {
     memo.endpoint_part = memo.endpoint_set(translation);
     memo.endpoints.next_round();
@@ -182,9 +212,6 @@ Compiled Compiler::compile(const translate::Translation& translation) {
   }
   out.parts[static_cast<size_t>(ir::PartKind::endpoints)] = memo.endpoint_part;
   out.parts[static_cast<size_t>(ir::PartKind::secrets)] = memo.secret_part;
-  std::erase_if(memo.hosts, [&](const auto& entry) { return entry.second.round != memo.round; });
-  ++memo.round;
-  memo.clusters.next_round();
   return out;
 }
 

@@ -83,7 +83,22 @@ bool Store::replace(Replace replace) {
   return changed;
 }
 
+namespace {
+
+Kind kind_of_change(const Change& change) {
+  return std::visit(
+      []<class T>(const T& typed) {
+        if constexpr (std::is_same_v<T, Upsert>) return kind_of(typed.object);
+        else if constexpr (std::is_same_v<T, Replace>) return typed.kind;
+        else return typed.ref.kind;
+      },
+      change);
+}
+
+}  // namespace
+
 bool Store::apply(Change change) {
+  ++snapshot_.kind_versions[static_cast<size_t>(kind_of_change(change))];
   const bool changed = std::visit(
       [&]<class T>(T&& typed) {
         using Type = std::decay_t<T>;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "controlplane/translate/backends.h"
 #include "controlplane/translate/routes.h"
@@ -83,30 +84,38 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
 }
 
 void Translator::Memo::diff(const store::Snapshot& snapshot, Dirty& dirty) {
-  diff_map(ingresses, snapshot.ingresses, [&](const store::ObjectKey& key, auto*, auto*) {
-    dirty.objects.insert({store::Kind::ingress, key});
-  });
-  diff_map(routes, snapshot.routes, [&](const store::ObjectKey& key, auto*, auto*) {
-    dirty.objects.insert({store::Kind::route, key});
-  });
-  diff_map(services, snapshot.services, [&](const store::ObjectKey& key, auto*, auto*) {
-    dirty.services.insert(key);
-    const auto users = service_users.find(key);
-    if (users != service_users.end()) dirty.objects.insert(users->second.begin(), users->second.end());
-  });
-  diff_map(slices, snapshot.endpoint_slices,
-           [&](const store::ObjectKey& key, const store::EndpointSlice* old, const store::EndpointSlice* now) {
-             if (old != nullptr) {
-               const store::ObjectKey service{key.ns, old->service};
-               erase_value(service_slices, service, key);
-               dirty.slice_services.insert(service);
-             }
-             if (now != nullptr) {
-               const store::ObjectKey service{key.ns, now->service};
-               service_slices[service].insert(key);
-               dirty.slice_services.insert(service);
-             }
-           });
+  const auto may_differ = [&](store::Kind kind) {
+    const uint64_t now = snapshot.kind_versions[static_cast<size_t>(kind)];
+    return now == 0 || now != std::exchange(kind_versions[static_cast<size_t>(kind)], now);
+  };
+  if (may_differ(store::Kind::ingress))
+    diff_map(ingresses, snapshot.ingresses, [&](const store::ObjectKey& key, auto*, auto*) {
+      dirty.objects.insert({store::Kind::ingress, key});
+    });
+  if (may_differ(store::Kind::route))
+    diff_map(routes, snapshot.routes, [&](const store::ObjectKey& key, auto*, auto*) {
+      dirty.objects.insert({store::Kind::route, key});
+    });
+  if (may_differ(store::Kind::service))
+    diff_map(services, snapshot.services, [&](const store::ObjectKey& key, auto*, auto*) {
+      dirty.services.insert(key);
+      const auto users = service_users.find(key);
+      if (users != service_users.end()) dirty.objects.insert(users->second.begin(), users->second.end());
+    });
+  if (may_differ(store::Kind::endpoint_slice))
+    diff_map(slices, snapshot.endpoint_slices,
+             [&](const store::ObjectKey& key, const store::EndpointSlice* old, const store::EndpointSlice* now) {
+               if (old != nullptr) {
+                 const store::ObjectKey service{key.ns, old->service};
+                 erase_value(service_slices, service, key);
+                 dirty.slice_services.insert(service);
+               }
+               if (now != nullptr) {
+                 const store::ObjectKey service{key.ns, now->service};
+                 service_slices[service].insert(key);
+                 dirty.slice_services.insert(service);
+               }
+             });
 }
 
 void Translator::Memo::replan(const store::Snapshot& snapshot, Dirty& dirty) {
@@ -252,6 +261,8 @@ void Translator::Memo::update_clusters(const Dirty& dirty) {
       // An equal value keeps its address: whoever memoises by address sees no change.
       if (!entry.cluster || *entry.cluster != *cluster) entry.cluster = std::move(cluster);
     }
+    const bool named = object != nullptr && object->type == "ExternalName" && !parse_address(object->external_name);
+    entry.external_host = named ? object->external_name : std::string{};
     Slices of_service;
     if (const auto keys = service_slices.find(entry.use.service); keys != service_slices.end()) {
       for (const auto& key : keys->second) of_service.push_back(slices.at(key));

@@ -1,6 +1,7 @@
 // What the translator keeps from one snapshot to the next. Internal to this room.
 // Everything in it is a function of the last snapshot and options, except `last_good` certificates.
 #pragma once
+#include <array>
 #include <map>
 #include <memory>
 #include <set>
@@ -34,6 +35,7 @@ struct ClusterEntry {
   size_t users = 0;
   std::shared_ptr<const ir::ClusterT> cluster;
   std::shared_ptr<const ir::ClusterEndpointsT> endpoints;
+  std::string external_host;                             // a name that somebody has to resolve
   std::vector<store::Problem> problems;
 };
 struct CertificateEntry {
@@ -54,6 +56,7 @@ struct Translator::Memo {
   bool valid = false;
   config::Options options;
   Classes classes;
+  std::array<uint64_t, store::kKinds> kind_versions{};
   store::ObjectMap<store::Ingress> ingresses;
   store::ObjectMap<store::Route> routes;
   store::ObjectMap<store::Service> services;

@@ -171,11 +171,7 @@ Translation Translator::translate(const store::Snapshot& snapshot, const config:
     append(entry.problems);
     if (entry.cluster) out.clusters.push_back(entry.cluster);
     if (entry.endpoints) out.endpoints.push_back(entry.endpoints);
-    const auto service = memo.services.find(entry.use.service);
-    if (service != memo.services.end() && service->second->type == "ExternalName" &&
-        !parse_address(service->second->external_name)) {
-      out.external_names.push_back({entry.use.service, service->second->external_name});
-    }
+    if (!entry.external_host.empty()) out.external_names.push_back({entry.use.service, entry.external_host});
   }
   out.external_names.erase(std::unique(out.external_names.begin(), out.external_names.end()), out.external_names.end());
   Certificates certificates(snapshot, memo.certificates, now, out);

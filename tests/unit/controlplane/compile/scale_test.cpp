@@ -1,0 +1,154 @@
+// Many objects: what one change or one bad object touches (asserted by identity, not by time), and a measurement to run
+// by hand in a release build:
+//   controlplane_compile_test --gtest_also_run_disabled_tests --gtest_filter='Scale.DISABLED_Cost'
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "controlplane/compile/compile.h"
+#include "tests/unit/controlplane/compile/yaml_objects.h"
+
+namespace sluice {
+namespace {
+
+store::Ingress ingress(size_t i, const char* path = "/api") {
+  store::Ingress out;
+  out.meta.ns = fmt::format("ns{}", i % 100);
+  out.meta.name = fmt::format("web-{:05}", i);
+  out.meta.creation = 1'700'000'000 + static_cast<int64_t>(i);
+  out.class_name = "sluice";
+  store::IngressBackend backend;
+  backend.service = out.meta.name;
+  backend.port.number = 80;
+  store::IngressRule rule;
+  rule.host = fmt::format("host-{:05}.example.com", i);
+  for (const char* p : {"/", path, "/static", "/health", "/admin"})
+    rule.paths.push_back({p, store::PathType::prefix, backend});
+  out.rules.push_back(rule);
+  return out;
+}
+
+store::EndpointSlice slice(size_t i, size_t endpoints) {
+  store::EndpointSlice out;
+  out.meta.ns = fmt::format("ns{}", i % 100);
+  out.meta.name = fmt::format("web-{:05}-1", i);
+  out.service = fmt::format("web-{:05}", i);
+  out.address_type = "IPv4";
+  out.ports.push_back({"http", "TCP", "", 8080});
+  for (size_t k = 0; k < endpoints; ++k) {
+    store::SliceEndpoint endpoint;
+    endpoint.addresses.push_back(fmt::format("10.{}.{}.{}", i / 250 % 250, i % 250, k + 1));
+    out.endpoints.push_back(endpoint);
+  }
+  return out;
+}
+
+test::Objects many(size_t count) {
+  test::Objects out;
+  out.options.http_port = 80;
+  out.options.https_port = 443;
+  store::IngressClass sluice;
+  sluice.meta.name = "sluice";
+  sluice.controller = config::kControllerName;
+  test::put(out.snapshot, sluice);
+  for (size_t i = 0; i < count; ++i) {
+    test::put(out.snapshot, ingress(i));
+    store::Service service;
+    service.meta.ns = fmt::format("ns{}", i % 100);
+    service.meta.name = fmt::format("web-{:05}", i);
+    service.ports.push_back({"http", 80, "TCP", "8080", ""});
+    test::put(out.snapshot, service);
+    test::put(out.snapshot, slice(i, 3));
+  }
+  return out;
+}
+
+// How many hosts are not the same object as before.
+size_t changed(const translate::Translation& before, const translate::Translation& after) {
+  size_t count = after.hosts.size() > before.hosts.size() ? after.hosts.size() - before.hosts.size() : 0;
+  for (size_t i = 0; i < std::min(before.hosts.size(), after.hosts.size()); ++i)
+    count += before.hosts[i] != after.hosts[i] ? 1 : 0;
+  return count;
+}
+
+TEST(Scale, OneChangeTouchesOneHost) {
+  test::Objects objects = many(1000);
+  translate::Translator translator;
+  const auto before = translator.translate(objects.snapshot, objects.options);
+  EXPECT_EQ(before.hosts.size(), 1000u);
+  test::put(objects.snapshot, ingress(500, "/v2"));
+  const auto after = translator.translate(objects.snapshot, objects.options);
+  EXPECT_EQ(changed(before, after), 1u);
+  EXPECT_EQ(before.clusters, after.clusters);
+  test::put(objects.snapshot, slice(7, 2));
+  const auto rollout = translator.translate(objects.snapshot, objects.options);
+  EXPECT_EQ(changed(after, rollout), 0u);
+  EXPECT_EQ(after.clusters, rollout.clusters);
+  EXPECT_NE(after.endpoints, rollout.endpoints);
+}
+
+TEST(Scale, OneBadIngressAmongAThousandTouchesNothingElse) {
+  test::Objects objects = many(1000);
+  translate::Translator translator;
+  const auto before = translator.translate(objects.snapshot, objects.options);
+  store::Ingress bad = ingress(500, "no slash");
+  bad.rules[0].paths[0].backend.service = "absent";
+  bad.rules.push_back({"NOT A HOST", {}});
+  test::put(objects.snapshot, bad);
+  const auto after = translator.translate(objects.snapshot, objects.options);
+  EXPECT_EQ(changed(before, after), 1u);
+  ASSERT_EQ(after.problems.size(), 3u);
+  for (const auto& problem : after.problems) EXPECT_EQ(problem.object.key, bad.meta.key());
+  EXPECT_EQ(std::ranges::count_if(after.statuses, [](const auto& status) { return status.accepted; }), 1000);
+}
+
+// Of this thread alone: the machine may be busy with other things.
+double cpu_ms() {
+  timespec ts{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+  return static_cast<double>(ts.tv_sec) * 1e3 + static_cast<double>(ts.tv_nsec) / 1e6;
+}
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(const char* what) : what_(what), begin_(cpu_ms()) {}
+  ~Stopwatch() { std::printf("%-44s %8.2f ms of CPU\n", what_, cpu_ms() - begin_); }
+
+ private:
+  const char* what_;
+  double begin_;
+};
+
+TEST(Scale, DISABLED_Cost) {
+  test::Objects objects = many(10'000);
+  translate::Translator translator;
+  compile::Compiler compiler;
+  translate::Translation translation;
+  compile::Compiled compiled;
+  const auto both = [&](const char* translate_name, const char* compile_name) {
+    {
+      const Stopwatch watch(translate_name);
+      translation = translator.translate(objects.snapshot, objects.options);
+    }
+    const Stopwatch watch(compile_name);
+    compiled = compiler.compile(translation);
+  };
+  both("10,000 Ingresses, from scratch: translate", "                                compile");
+  std::printf("table %zu KiB, endpoints %zu KiB\n", compiled.parts[0].bytes->size() / 1024,
+              compiled.parts[1].bytes->size() / 1024);
+  for (int i = 0; i < 3; ++i) both("nothing changed: translate", "                 compile");
+  for (size_t i = 0; i < 3; ++i) {
+    test::put(objects.snapshot, ingress(500 + i, "/v2"));
+    both("one Ingress changed: translate", "                     compile");
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    test::put(objects.snapshot, slice(700 + i, 2));
+    both("one EndpointSlice changed: translate", "                           compile");
+  }
+}
+
+}  // namespace
+}  // namespace sluice
