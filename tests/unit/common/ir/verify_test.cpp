@@ -1,0 +1,253 @@
+#include "common/ir/verify.h"
+
+#include <functional>
+
+#include <gtest/gtest.h>
+
+#include "common/ir/route_table_generated.h"
+
+namespace sluice::ir {
+namespace {
+
+template <class Root>
+std::vector<uint64_t> pack(const typename Root::NativeTableType& root, size_t& size) {
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(Root::Pack(builder, &root));
+  size = builder.GetSize();
+  std::vector<uint64_t> aligned(size / 8 + 1);
+  std::memcpy(aligned.data(), builder.GetBufferPointer(), size);
+  return aligned;
+}
+
+RouteTableT base_table() {
+  RouteTableT table;
+  table.schema_version = kSchemaVersion;
+  auto cluster = std::make_unique<ClusterT>();
+  cluster->name = "ns/web/80";
+  table.clusters.push_back(std::move(cluster));
+  auto listener = std::make_unique<ListenerT>();
+  listener->name = "http";
+  table.listeners.push_back(std::move(listener));
+  return table;
+}
+
+VirtualHostT base_host() {
+  VirtualHostT host;
+  host.host = "a.example";
+  auto route = std::make_unique<RouteT>();
+  route->path_kind = PathKind::Prefix;
+  route->methods = {"GET", "POST"};
+  ForwardT forward;
+  auto backend = std::make_unique<BackendT>();
+  backend->cluster = "ns/web/80";
+  forward.backends.push_back(std::move(backend));
+  route->action.Set(std::move(forward));
+  host.routes.push_back(std::move(route));
+  auto entry = std::make_unique<PathEntryT>();
+  entry->routes = {0};
+  host.prefix.push_back(std::move(entry));
+  return host;
+}
+
+// Empty: accepted.
+std::string verdict(RouteTableT table, const VirtualHostT& host, const std::string& ref = "a.example") {
+  size_t size = 0;
+  const auto inner = pack<VirtualHost>(host, size);
+  auto reference = std::make_unique<VirtualHostRefT>();
+  reference->host = ref;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(inner.data());
+  reference->data.assign(bytes, bytes + size);
+  table.hosts.push_back(std::move(reference));
+  const auto outer = pack<RouteTable>(table, size);
+  const Status status = verify_table(std::as_bytes(std::span(outer)).first(size));
+  return status ? "" : status.error().message;
+}
+std::string host_verdict(const std::function<void(VirtualHostT&)>& change) {
+  VirtualHostT host = base_host();
+  change(host);
+  return verdict(base_table(), host);
+}
+std::string table_verdict(const std::function<void(RouteTableT&)>& change) {
+  RouteTableT table = base_table();
+  change(table);
+  return verdict(std::move(table), base_host());
+}
+
+TEST(VerifyTable, AcceptsWhatIsWell) { EXPECT_EQ(verdict(base_table(), base_host()), ""); }
+
+TEST(VerifyTable, NamesWhereAndWhatInRoutes) {
+  struct Case {
+    std::function<void(VirtualHostT&)> change;
+    const char* says;
+  };
+  const Case cases[] = {
+      {[](VirtualHostT& host) { host.prefix[0]->routes = {1}; }, "prefix path: route 1 of 1"},
+      {[](VirtualHostT& host) { host.regex = {7}; }, "regex path: route 7 of 1"},
+      {[](VirtualHostT& host) {
+         host.routes[0]->methods = {"POST", "GET"};
+       },
+       "route 0: methods are not sorted at 'GET'"},
+      {[](VirtualHostT& host) { host.routes[0]->methods = {"GE T"}; }, "route 0: method 'GE T'"},
+      {[](VirtualHostT& host) { host.routes[0]->path_kind = static_cast<PathKind>(9); }, "route 0: path kind 9"},
+      {[](VirtualHostT& host) { host.routes[0]->action.Reset(); }, "route 0: no action"},
+      {[](VirtualHostT& host) { host.routes[0]->action.AsForward()->backends[0]->cluster = "ns/none/1"; },
+       "no cluster 'ns/none/1' in the table"},
+      {[](VirtualHostT& host) { host.routes[0]->action.AsForward()->backends.clear(); }, "no backends"},
+      {[](VirtualHostT& host) { host.routes[0]->action.AsForward()->backends[0]->cluster.clear(); },
+       "neither cluster nor error"},
+      {[](VirtualHostT& host) {
+         RedirectT redirect;
+         redirect.status = 399;
+         host.routes[0]->action.Set(std::move(redirect));
+       },
+       "route 0: redirect status 399"},
+      {[](VirtualHostT& host) {
+         DirectResponseT response;
+         response.status = 101;
+         host.routes[0]->action.Set(std::move(response));
+       },
+       "direct response status 101"},
+      {[](VirtualHostT& host) {
+         RedirectT redirect;
+         redirect.host = "a\r\nSet-Cookie: x";
+         host.routes[0]->action.Set(std::move(redirect));
+       },
+       "redirect host has a control character"},
+      {[](VirtualHostT& host) {
+         auto match = std::make_unique<HeaderMatchT>();
+         match->name = "X-Upper";
+         host.routes[0]->headers.push_back(std::move(match));
+       },
+       "header match 'X-Upper' is no token in lower case"},
+      {[](VirtualHostT& host) {
+         auto filter = std::make_unique<FilterT>();
+         RequestHeadersT edits;
+         edits.edits = std::make_unique<HeaderEditsT>();
+         auto value = std::make_unique<HeaderValueT>();
+         value->name = "x";
+         value->value = "1\nEvil: 1";
+         edits.edits->set.push_back(std::move(value));
+         filter->config.Set(std::move(edits));
+         host.routes[0]->filters.push_back(std::move(filter));
+       },
+       "filter 0: header value has a control character"},
+      {[](VirtualHostT& host) { host.routes[0]->filters.push_back(std::make_unique<FilterT>()); },
+       "filter 0: unknown filter 0"},
+      {[](VirtualHostT& host) {
+         host.routes[0]->retry = std::make_unique<RetryT>();
+         host.routes[0]->retry->statuses = {200};
+       },
+       "retry on status 200"},
+      {[](VirtualHostT& host) { host.routes[0]->path.assign(kMaxPathBytes + 1, 'x'); },
+       "path has 8193 bytes, more than 8192"},
+      {[](VirtualHostT& host) { host.host = "other"; }, "content is of host 'other'"},
+  };
+  for (const Case& one : cases) {
+    const std::string said = host_verdict(one.change);
+    EXPECT_NE(said.find(one.says), std::string::npos) << "expected: " << one.says << "\nsaid: " << said;
+    EXPECT_NE(said.find("host a.example"), std::string::npos) << said;
+  }
+}
+
+TEST(VerifyTable, NamesWhatIsWrongInTheTable) {
+  struct Case {
+    std::function<void(RouteTableT&)> change;
+    const char* says;
+  };
+  const Case cases[] = {
+      {[](RouteTableT& table) { table.schema_version = 99; }, "schema version 99"},
+      {[](RouteTableT& table) { table.listeners[0]->addresses = {"localhost"}; },
+       "listener http: 'localhost' is no address"},
+      {[](RouteTableT& table) { table.listeners[0]->name = "a-name-that-is-too-long"; }, "more than 15"},
+      {[](RouteTableT& table) { table.listeners[0]->addresses.assign(17, "127.0.0.1"); }, "17 listening addresses"},
+      {[](RouteTableT& table) { table.listeners[0]->protocol = static_cast<ListenerProtocol>(5); }, "protocol 5"},
+      {[](RouteTableT& table) { table.clusters.push_back(std::make_unique<ClusterT>(*table.clusters[0])); },
+       "not sorted, or twice"},
+      {[](RouteTableT& table) { table.clusters[0]->lb = static_cast<LbPolicy>(9); }, "cluster ns/web/80: policy 9"},
+      {[](RouteTableT& table) {
+         table.settings = std::make_unique<SettingsT>();
+         table.settings->workers = 1000;
+       },
+       "settings: 1000 workers"},
+      {[](RouteTableT& table) {
+         table.settings = std::make_unique<SettingsT>();
+         table.settings->tls = std::make_unique<TlsSettingsT>();
+         table.settings->tls->min_version = 0x0300;
+       },
+       "TLS minimum version 0x300"},
+      {[](RouteTableT& table) { table.tls_hosts.push_back(std::make_unique<TlsHostT>()); },
+       "certificate id is missing"},
+      {[](RouteTableT& table) { table.not_found = std::make_unique<DirectResponseT>(); },
+       "not_found: direct response status 0"},
+  };
+  for (const Case& one : cases) {
+    const std::string said = table_verdict(one.change);
+    EXPECT_NE(said.find(one.says), std::string::npos) << "expected: " << one.says << "\nsaid: " << said;
+  }
+}
+
+TEST(VerifyEndpoints, SortedCompleteAndKnown) {
+  auto said = [](const std::function<void(EndpointSetT&)>& change) {
+    EndpointSetT set;
+    set.schema_version = kSchemaVersion;
+    auto cluster = std::make_unique<ClusterEndpointsT>();
+    cluster->name = "c";
+    for (uint64_t i = 1; i <= 2; ++i) {
+      auto endpoint = std::make_unique<EndpointT>();
+      endpoint->address = std::make_unique<EndpointAddress>(0, i);
+      endpoint->port = 80;
+      cluster->endpoints.push_back(std::move(endpoint));
+    }
+    set.clusters.push_back(std::move(cluster));
+    change(set);
+    size_t size = 0;
+    const auto bytes = pack<EndpointSet>(set, size);
+    const Status status = verify_endpoints(std::as_bytes(std::span(bytes)).first(size));
+    return status ? std::string() : status.error().message;
+  };
+  EXPECT_EQ(said([](EndpointSetT&) {}), "");
+  EXPECT_EQ(said([](EndpointSetT& set) { set.clusters[0]->endpoints[0]->port = 0; }),
+            "endpoints of c: endpoint 0 without address or port");
+  EXPECT_EQ(said([](EndpointSetT& set) { set.clusters[0]->endpoints[1]->address.reset(); }),
+            "endpoints of c: endpoint 1 without address or port");
+  EXPECT_EQ(said([](EndpointSetT& set) { std::swap(set.clusters[0]->endpoints[0], set.clusters[0]->endpoints[1]); }),
+            "endpoints of c: endpoint 1 is not sorted, or twice");
+  EXPECT_EQ(said([](EndpointSetT& set) { set.clusters[0]->endpoints[0]->state = static_cast<EndpointState>(3); }),
+            "endpoints of c: endpoint 0 in state 3");
+}
+
+TEST(VerifySecrets, CompleteAndBounded) {
+  auto said = [](const std::function<void(SecretSetT&)>& change) {
+    SecretSetT set;
+    set.schema_version = kSchemaVersion;
+    auto certificate = std::make_unique<CertificateT>();
+    certificate->id = "ns/c";
+    certificate->chain_pem = "chain";
+    certificate->key_pem = "key";
+    set.certificates.push_back(std::move(certificate));
+    auto key = std::make_unique<TicketKeyT>();
+    key->key.assign(80, 1);
+    set.ticket_keys.push_back(std::move(key));
+    change(set);
+    size_t size = 0;
+    const auto bytes = pack<SecretSet>(set, size);
+    const Status status = verify_secrets(std::as_bytes(std::span(bytes)).first(size));
+    return status ? std::string() : status.error().message;
+  };
+  EXPECT_EQ(said([](SecretSetT&) {}), "");
+  EXPECT_EQ(said([](SecretSetT& set) { set.certificates[0]->key_pem.clear(); }),
+            "certificate ns/c: chain of 5 bytes, key of 0 bytes");
+  EXPECT_EQ(said([](SecretSetT& set) { set.ticket_keys[0]->key.resize(48); }), "ticket key 0 of 48 bytes, expected 80");
+}
+
+TEST(VerifyPart, RefusesEveryCut) {
+  size_t size = 0;
+  const auto bytes = pack<RouteTable>(base_table(), size);
+  const auto all = std::as_bytes(std::span(bytes)).first(size);
+  ASSERT_TRUE(verify_table(all));
+  for (size_t cut = 0; cut < size; cut += 4) EXPECT_FALSE(verify_table(all.first(cut))) << cut;
+  EXPECT_FALSE(verify_part(static_cast<PartKind>(9), all));
+}
+
+}  // namespace
+}  // namespace sluice::ir
