@@ -41,7 +41,8 @@ bool is_ipv4(std::string_view text) {
   }
 }
 
-// Resolvers and browsers read a name whose last label is a number as IPv4, in forms like 127.1 or 0x7f.1: only the dotted quad is taken.
+// Resolvers and browsers read a name whose last label is a number as IPv4, in forms like 127.1 or 0x7f.1: only the
+// dotted quad is taken.
 bool is_number(std::string_view label) {
   if (label.size() >= 2 && label[0] == '0' && (label[1] | 0x20) == 'x') {
     for (const char c : label.substr(2)) {

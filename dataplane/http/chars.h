@@ -1,5 +1,6 @@
-// Character classes and byte scans shared by the codecs: RFC 9110 5.6.2 (token), 5.5 (field values), RFC 3986 (targets). Tables are built at compile
-// time; scans use SSE2 where the CPU is x86-64 (its baseline) and give the same answers without. Never reads outside [p, end).
+// Character classes and byte scans shared by the codecs: RFC 9110 5.6.2 (token), 5.5 (field values), RFC 3986
+// (targets). Tables are built at compile time; scans use SSE2 where the CPU is x86-64 (its baseline) and give the same
+// answers without. Never reads outside [p, end).
 #pragma once
 #include <array>
 #include <cstddef>
@@ -14,18 +15,20 @@
 namespace sluice::http::chars {
 
 enum : uint8_t {
-  kToken = 1,        // tchar
-  kPath = 2,         // pchar without '%', and '/'
-  kQuery = 4,        // the same and '?'
-  kEscape = 8,       // printable, outside RFC 3986, sent raw by browsers (WHATWG URL): percent-encoded in targets
+  kToken = 1,   // tchar
+  kPath = 2,    // pchar without '%', and '/'
+  kQuery = 4,   // the same and '?'
+  kEscape = 8,  // printable, outside RFC 3986, sent raw by browsers (WHATWG URL): percent-encoded in targets
   kUnreserved = 16,
-  kHost = 32,        // letters, digits, '-', '_', '.'
-  kAbsent = 64,      // never in a target: controls, SP, DEL, bytes above 0x7F, '"', '#', '<', '>'
+  kHost = 32,    // letters, digits, '-', '_', '.'
+  kAbsent = 64,  // never in a target: controls, SP, DEL, bytes above 0x7F, '"', '#', '<', '>'
 };
 
 constexpr bool is_alpha(unsigned char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 constexpr bool is_digit(unsigned char c) { return c >= '0' && c <= '9'; }
-constexpr bool in(std::string_view set, unsigned char c) { return set.find(static_cast<char>(c)) != std::string_view::npos; }
+constexpr bool in(std::string_view set, unsigned char c) {
+  return set.find(static_cast<char>(c)) != std::string_view::npos;
+}
 
 inline constexpr std::array<uint8_t, 256> kClass = [] {
   std::array<uint8_t, 256> table{};
@@ -48,7 +51,9 @@ inline constexpr std::array<uint8_t, 256> kClass = [] {
 inline constexpr std::array<int8_t, 256> kHexValue = [] {
   std::array<int8_t, 256> table{};
   for (int i = 0; i < 256; ++i) {
-    table[i] = static_cast<int8_t>(i >= '0' && i <= '9' ? i - '0' : (i | 0x20) >= 'a' && (i | 0x20) <= 'f' && i < 0x80 ? (i | 0x20) - 'a' + 10 : -1);
+    table[i] = static_cast<int8_t>(i >= '0' && i <= '9'                                 ? i - '0'
+                                   : (i | 0x20) >= 'a' && (i | 0x20) <= 'f' && i < 0x80 ? (i | 0x20) - 'a' + 10
+                                                                                        : -1);
   }
   return table;
 }();
@@ -84,7 +89,8 @@ inline unsigned common_token_mask(__m128i bytes) {
   const __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
   const __m128i digit = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
   const __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit);
-  const __m128i dash = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+  const __m128i dash =
+      _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
   return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(is_letter, is_digit), dash)));
 }
 #endif
@@ -126,7 +132,8 @@ inline const char* find_space_or_control(const char* p, const char* end) {
   while (end - p >= 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x20)), bytes);
-    const unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)))));
+    const unsigned mask =
+        static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)))));
     if (mask != 0) return p + __builtin_ctz(mask);
     p += 16;
   }
@@ -136,8 +143,8 @@ inline const char* find_space_or_control(const char* p, const char* end) {
 }
 
 #if defined(__SSE2__)
-// Whether mask(bytes) has the bit of every byte of the text set. Short texts are loaded as two overlapping halves, long ones end with an overlapping
-// load: nothing is read outside.
+// Whether mask(bytes) has the bit of every byte of the text set. Short texts are loaded as two overlapping halves, long
+// ones end with an overlapping load: nothing is read outside.
 template <class Mask>
 inline bool every_byte(std::string_view text, Mask mask) {
   const char* p = text.data();
@@ -188,8 +195,8 @@ inline std::string_view trim(std::string_view text) {
   return text;
 }
 
-// The elements of a comma-separated list (RFC 9110 5.6.1), empty ones skipped; `each(element)` returns false to stop. False if it was stopped.
-// Not for lists with quoted strings.
+// The elements of a comma-separated list (RFC 9110 5.6.1), empty ones skipped; `each(element)` returns false to stop.
+// False if it was stopped. Not for lists with quoted strings.
 template <class Each>
 bool for_each_element(std::string_view list, Each each) {
   while (!list.empty()) {

@@ -61,8 +61,8 @@ constexpr size_t kMaxName = 19;
 // A perfect hash of length and three characters, its multiplier found at compile time: one probe, one comparison.
 constexpr size_t kSlots = 256;
 constexpr uint32_t key_of(size_t size, unsigned char first, unsigned char before_last, unsigned char last) {
-  return static_cast<uint32_t>(size) | static_cast<uint32_t>((first | 0x20) << 8) | static_cast<uint32_t>((before_last | 0x20) << 16) |
-         static_cast<uint32_t>(last | 0x20) << 24;
+  return static_cast<uint32_t>(size) | static_cast<uint32_t>((first | 0x20) << 8) |
+         static_cast<uint32_t>((before_last | 0x20) << 16) | static_cast<uint32_t>(last | 0x20) << 24;
 }
 constexpr uint32_t key_of(std::string_view name) {
   return key_of(name.size(), static_cast<unsigned char>(name[0]), static_cast<unsigned char>(name[name.size() - 2]),
@@ -71,7 +71,8 @@ constexpr uint32_t key_of(std::string_view name) {
 constexpr size_t slot_of(uint32_t key, uint32_t multiplier) { return (key * multiplier) >> 24; }
 
 constexpr uint32_t find_multiplier() {
-  for (uint32_t candidate = 0x9E3779B1u, tries = 0; tries < 20000; candidate = candidate * 1664525u + 1013904223u, ++tries) {
+  for (uint32_t candidate = 0x9E3779B1u, tries = 0; tries < 20000;
+       candidate = candidate * 1664525u + 1013904223u, ++tries) {
     bool used[kSlots] = {};
     bool good = true;
     for (size_t i = 1; i < kTokens && good; ++i) {

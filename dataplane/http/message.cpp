@@ -3,7 +3,8 @@
 namespace sluice::http {
 namespace {
 // In the order of Method; `other` has no name of its own.
-constexpr std::string_view kMethods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+constexpr std::string_view kMethods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                         "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 static_assert(std::size(kMethods) == static_cast<size_t>(Method::other));
 }  // namespace
 
@@ -28,6 +29,8 @@ Method method_of(std::string_view name) {
   return Method::other;
 }
 
-std::string_view name_of(Method method) { return method < Method::other ? kMethods[static_cast<size_t>(method)] : std::string_view(); }
+std::string_view name_of(Method method) {
+  return method < Method::other ? kMethods[static_cast<size_t>(method)] : std::string_view();
+}
 
 }  // namespace sluice::http

@@ -10,8 +10,9 @@ struct Row {
   ReasonInfo info;
 };
 
-// In the order of the enum (checked below). Statuses: RFC 9110 15 and RFC 6585; 0 = nothing can be answered, the connection is closed.
-// 501 for CONNECT: 405 would need an Allow field (RFC 9110 15.5.6), and no target here supports it.
+// In the order of the enum (checked below). Statuses: RFC 9110 15 and RFC 6585; 0 = nothing can be answered, the
+// connection is closed. 501 for CONNECT: 405 would need an Allow field (RFC 9110 15.5.6), and no target here supports
+// it.
 constexpr Row kRows[] = {
     {Reason::none, {"none", 200, ""}},
     {Reason::bad_request_line, {"bad_request_line", 400, "The request line is malformed."}},

@@ -1,5 +1,6 @@
-// How long a request head takes to read and to write, beside llhttp in the same run (the machine's load cancels out of the ratio). Not a test: prints
-// nanoseconds, the best of many rounds. Build: hack/build release h1_codec_bench (where llhttp's sources are installed).
+// How long a request head takes to read and to write, beside llhttp in the same run (the machine's load cancels out of
+// the ratio). Not a test: prints nanoseconds, the best of many rounds. Build: hack/build release h1_codec_bench (where
+// llhttp's sources are installed).
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -54,7 +55,8 @@ double own_write(const http::RequestHead& head) {
   return static_cast<double>(monotonic_ns() - begin) / kBatch;
 }
 
-// llhttp gives pieces of names and values; a proxy has to gather them, so the callbacks do the least of that: note where each begins.
+// llhttp gives pieces of names and values; a proxy has to gather them, so the callbacks do the least of that: note
+// where each begins.
 struct Gathered {
   const char* views[64];
   size_t sizes[64];
@@ -98,7 +100,9 @@ int main() {
     other = std::min(other, llhttp_read());
     write = std::min(write, own_write(head));
   }
-  std::printf("head of %zu fields, %zu bytes: read %.0f ns (validated, normalised, copied), llhttp %.0f ns, ratio %.2f; write %.0f ns (checksum %llu)\n", head.fields.size() + 2,
-              kHead.size(), read, other, read / other, write, static_cast<unsigned long long>(g_sum));
+  std::printf(
+      "head of %zu fields, %zu bytes: read %.0f ns (validated, normalised, copied), llhttp %.0f ns, ratio %.2f; write "
+      "%.0f ns (checksum %llu)\n",
+      head.fields.size() + 2, kHead.size(), read, other, read / other, write, static_cast<unsigned long long>(g_sum));
   return 0;
 }

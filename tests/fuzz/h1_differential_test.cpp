@@ -13,7 +13,12 @@ std::string shown(std::string_view text) {
   std::string out;
   for (const char c : text) {
     char hex[5];
-    std::snprintf(hex, sizeof hex, c == '\r' ? "\\r" : c == '\n' ? "\\n\n" : c >= 0x20 && c < 0x7F ? "%c" : "\\x%02x", static_cast<unsigned char>(c));
+    std::snprintf(hex, sizeof hex,
+                  c == '\r'               ? "\\r"
+                  : c == '\n'             ? "\\n\n"
+                  : c >= 0x20 && c < 0x7F ? "%c"
+                                          : "\\x%02x",
+                  static_cast<unsigned char>(c));
     out += hex;
   }
   return out;
@@ -37,13 +42,42 @@ const std::vector<Seed>& seeds() {
 }
 
 std::string differ(const Seed& seed, size_t& accepted) {
-  return seed.request ? fuzz::differ_request(seed.bytes, &accepted) : fuzz::differ_response(seed.bytes, seed.method, &accepted);
+  return seed.request ? fuzz::differ_request(seed.bytes, &accepted)
+                      : fuzz::differ_response(seed.bytes, seed.method, &accepted);
 }
 
 // One to three of: a byte changed, taken out, put in, doubled; a piece of another seed put in; two lines exchanged.
 std::string mutate(const std::string& from, std::mt19937& random) {
-  static constexpr std::string_view kPieces[] = {"\r\n", "\r", "\n", " ", "\t", ":", ";", ",", "=", "\"", "0", "1", "\0", "\x80", "chunked", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n",
-                                                 "Host: b\r\n", "%2e", "../", "#", "?", "HTTP/1.0", "\r\n ", "0\r\n\r\n", "Upgrade: a\r\n", "\xff", "\x0b", "\\"};
+  static constexpr std::string_view kPieces[] = {"\r\n",
+                                                 "\r",
+                                                 "\n",
+                                                 " ",
+                                                 "\t",
+                                                 ":",
+                                                 ";",
+                                                 ",",
+                                                 "=",
+                                                 "\"",
+                                                 "0",
+                                                 "1",
+                                                 "\0",
+                                                 "\x80",
+                                                 "chunked",
+                                                 "Content-Length: 3\r\n",
+                                                 "Transfer-Encoding: chunked\r\n",
+                                                 "Connection: close\r\n",
+                                                 "Host: b\r\n",
+                                                 "%2e",
+                                                 "../",
+                                                 "#",
+                                                 "?",
+                                                 "HTTP/1.0",
+                                                 "\r\n ",
+                                                 "0\r\n\r\n",
+                                                 "Upgrade: a\r\n",
+                                                 "\xff",
+                                                 "\x0b",
+                                                 "\\"};
   std::string out = from;
   for (unsigned n = 1 + random() % 3; n > 0; --n) {
     const size_t at = out.empty() ? 0 : random() % out.size();
@@ -69,7 +103,8 @@ std::string mutate(const std::string& from, std::mt19937& random) {
       }
       default: {
         const size_t line = out.find("\r\n", at);
-        if (line != std::string::npos) out.insert(out.find("\r\n") == line ? line + 2 : 0, kPieces[random() % std::size(kPieces)]);
+        if (line != std::string::npos)
+          out.insert(out.find("\r\n") == line ? line + 2 : 0, kPieces[random() % std::size(kPieces)]);
         break;
       }
     }
@@ -92,7 +127,8 @@ TEST(Differential, Mutations) {
     Seed seed = seeds()[random() % seeds().size()];
     seed.bytes = mutate(seed.bytes, random);
     const std::string why = differ(seed, accepted);
-    EXPECT_EQ(why, "") << "mutation " << i << (seed.request ? " of a request:\n" : " of an answer:\n") << shown(seed.bytes);
+    EXPECT_EQ(why, "") << "mutation " << i << (seed.request ? " of a request:\n" : " of an answer:\n")
+                       << shown(seed.bytes);
     wrong += why.empty() ? 0 : 1;
   }
   // Else the test would say nothing.

@@ -1,4 +1,5 @@
-// What must hold for any bytes whatever, checked with abort(): by libFuzzer, by the corpus runners and by unit tests alike.
+// What must hold for any bytes whatever, checked with abort(): by libFuzzer, by the corpus runners and by unit tests
+// alike.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
@@ -39,16 +40,20 @@ inline std::string start_of(const RequestHead& head) {
   std::string out(head.method_name);
   out.append(" ").append(head.host).append(":").append(std::to_string(head.port)).append(head.path);
   if (head.has_query) out.append("?").append(head.query);
-  out.append(head.has_body ? " body" : "").append(head.content_length ? " length " + std::to_string(*head.content_length) : "");
+  out.append(head.has_body ? " body" : "")
+      .append(head.content_length ? " length " + std::to_string(*head.content_length) : "");
   return out.append(head.wants_trailers ? " trailers" : "").append(" upgrade ").append(head.upgrade);
 }
 inline std::string start_of(const ResponseHead& head) {
   std::string out = std::to_string(head.status);
   out.append(" ").append(head.reason).append(head.has_body ? " body" : "");
-  return out.append(head.content_length ? " length " + std::to_string(*head.content_length) : "").append(" upgrade ").append(head.upgrade);
+  return out.append(head.content_length ? " length " + std::to_string(*head.content_length) : "")
+      .append(" upgrade ")
+      .append(head.upgrade);
 }
 
-// Reads the first message in pieces of `step` bytes (0 = all at once), each time from memory of exactly the size presented.
+// Reads the first message in pieces of `step` bytes (0 = all at once), each time from memory of exactly the size
+// presented.
 template <class Reader, class Head>
 Seen read(Reader& reader, std::string_view input, size_t step, Arena& arena, Head& head) {
   const Limits limits{4096, 40, 1024};

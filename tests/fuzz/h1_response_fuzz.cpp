@@ -56,19 +56,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const fuzz::Seen seen = fuzz::read(reader, input, step, arena, head);
     const Step end = reader.eof();
     fuzz::require(end.event == Event::end || end.event == Event::error, "a close ends it one way or the other");
-    if (seen.complete && seen.reason == Reason::none) fuzz::require(end.event == Event::end, "a whole answer is not cut by a close");
+    if (seen.complete && seen.reason == Reason::none)
+      fuzz::require(end.event == Event::end, "a whole answer is not cut by a close");
     fuzz::require(!reader.keep_alive(), "a closed connection is not used again");
     if (step == 0) {
       first = seen;
       if (seen.head) check_rewrite(head, seen, method);
       continue;
     }
-    fuzz::require(seen.head == first.head && seen.complete == first.complete && seen.interim == first.interim, "pieces do not matter: outcome");
+    fuzz::require(seen.head == first.head && seen.complete == first.complete && seen.interim == first.interim,
+                  "pieces do not matter: outcome");
     fuzz::require(seen.start == first.start && seen.fields == first.fields, "pieces do not matter: head");
     fuzz::require(seen.reason == Reason::none || first.reason != Reason::none, "pieces do not matter: verdict");
     // A line that is not whole may be judged later when it comes in pieces, but as soon as it is whole.
     if (first.reason != Reason::none && seen.reason == Reason::none) {
-      fuzz::require(read_again(std::string(input) + "\r\n\r\n", step, method).reason != Reason::none, "pieces do not matter: verdict in the end");
+      fuzz::require(read_again(std::string(input) + "\r\n\r\n", step, method).reason != Reason::none,
+                    "pieces do not matter: verdict in the end");
     }
     if (first.complete) fuzz::require(seen == first, "pieces do not matter: message");
   }

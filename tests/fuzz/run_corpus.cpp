@@ -1,4 +1,5 @@
-// The corpus as an ordinary test: LLVMFuzzerTestOneInput on each file of the folders given. Fails (aborts) as the fuzzer would.
+// The corpus as an ordinary test: LLVMFuzzerTestOneInput on each file of the folders given. Fails (aborts) as the
+// fuzzer would.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

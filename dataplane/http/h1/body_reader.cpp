@@ -10,8 +10,8 @@
 namespace sluice::http::h1 {
 namespace {
 
-constexpr size_t kMaxChunkLine = 512;             // size and extensions
-constexpr size_t kMaxSizeDigits = 15;             // below 2^60: no sum can overflow
+constexpr size_t kMaxChunkLine = 512;               // size and extensions
+constexpr size_t kMaxSizeDigits = 15;               // below 2^60: no sum can overflow
 constexpr uint32_t kMaxExtensionBytes = 16 * 1024;  // over one body
 constexpr std::string_view kEnd = "\r\n0\r\n\r\n";
 
@@ -22,8 +22,8 @@ Step failed(Reason reason) {
   return step;
 }
 
-// *( ";" token [ "=" ( token / quoted-string ) ] ), RFC 9112 7.1.1. The BWS that the RFC lets a recipient accept is refused: nobody sends it but
-// those who look for parsers that disagree.
+// *( ";" token [ "=" ( token / quoted-string ) ] ), RFC 9112 7.1.1. The BWS that the RFC lets a recipient accept is
+// refused: nobody sends it but those who look for parsers that disagree.
 bool good_extensions(const char* p, const char* end) {
   while (p != end) {
     if (*p++ != ';') return false;
@@ -50,8 +50,9 @@ bool good_extensions(const char* p, const char* end) {
 
 enum class Trailer : uint8_t { keep, drop, refuse };
 
-// RFC 9110 6.5.1: no trailer may frame, route, authenticate or modify. What frames or routes is refused, because only an attack sends it; the rest of
-// that list is dropped ("MAY ... discard"), because a late answer or identity must not reach anybody who merges trailers into the head.
+// RFC 9110 6.5.1: no trailer may frame, route, authenticate or modify. What frames or routes is refused, because only
+// an attack sends it; the rest of that list is dropped ("MAY ... discard"), because a late answer or identity must not
+// reach anybody who merges trailers into the head.
 Trailer judge(const Field& field) {
   switch (field.token) {
     case Token::host:
@@ -68,15 +69,17 @@ Trailer judge(const Field& field) {
       return Trailer::refuse;
     case Token::none:
       break;
-    case Token::etag:      // RFC 9110 8.8.3 and 10.2.4: these two may come late
+    case Token::etag:  // RFC 9110 8.8.3 and 10.2.4: these two may come late
     case Token::server:
       return Trailer::keep;
     default:
       return Trailer::drop;
   }
-  // Names the gateway vouches for, in the spelling that CGI-like servers take for the same, and conditionals and content metadata.
-  static constexpr std::string_view kDropped[] = {"x-forwarded-", "x-real-", "x-request-id", "if-",     "www-authenticate", "content-range",
-                                                  "authorization", "age",    "expires",      "warning", "pragma",           "set-cookie2"};
+  // Names the gateway vouches for, in the spelling that CGI-like servers take for the same, and conditionals and
+  // content metadata.
+  static constexpr std::string_view kDropped[] = {"x-forwarded-",     "x-real-",       "x-request-id",  "if-",
+                                                  "www-authenticate", "content-range", "authorization", "age",
+                                                  "expires",          "warning",       "pragma",        "set-cookie2"};
   for (const std::string_view dropped : kDropped) {
     if (field.name.size() < dropped.size()) continue;
     bool same = true;
@@ -136,7 +139,8 @@ Step BodyReader::next(Bytes in, Arena& arena, const Limits& limits) {
   if (remaining_ != 0) return step;
   state_ = State::chunk_end;
   // The usual end in the same read: saves the caller two more steps and tells it that this was all.
-  if (in.size() - step.consumed >= kEnd.size() && std::memcmp(in.data() + step.consumed, kEnd.data(), kEnd.size()) == 0) {
+  if (in.size() - step.consumed >= kEnd.size() &&
+      std::memcmp(in.data() + step.consumed, kEnd.data(), kEnd.size()) == 0) {
     step.consumed += kEnd.size();
     step.end = true;
     state_ = State::done;
@@ -160,12 +164,13 @@ bool BodyReader::chunk_size(Bytes in, size_t& at, Step& step) {
   const char* const digits_end = p;
   if (p != end && *p == ';') p = chars::find_stop(p, end);
   if (p == end || (*p == '\r' && p + 1 == end)) {
-    if (static_cast<size_t>(p - begin) > kMaxChunkLine || (p != end && digits_end == begin)) step = failed(Reason::bad_chunk);
+    if (static_cast<size_t>(p - begin) > kMaxChunkLine || (p != end && digits_end == begin))
+      step = failed(Reason::bad_chunk);
     return false;
   }
   const auto extensions = static_cast<size_t>(p - digits_end);
-  if (digits_end == begin || *p != '\r' || p[1] != '\n' || static_cast<size_t>(p - begin) > kMaxChunkLine || !good_extensions(digits_end, p) ||
-      extension_bytes_ + extensions > kMaxExtensionBytes) {
+  if (digits_end == begin || *p != '\r' || p[1] != '\n' || static_cast<size_t>(p - begin) > kMaxChunkLine ||
+      !good_extensions(digits_end, p) || extension_bytes_ + extensions > kMaxExtensionBytes) {
     step = failed(Reason::bad_chunk);
     return false;
   }

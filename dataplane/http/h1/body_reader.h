@@ -1,5 +1,6 @@
-// The body of a message, requests and answers alike (RFC 9112 6 and 7): by length, chunked with trailers, or until the peer closes. Views into the
-// input, nothing copied but trailers. Owned by a reader; never decides which framing applies.
+// The body of a message, requests and answers alike (RFC 9112 6 and 7): by length, chunked with trailers, or until the
+// peer closes. Views into the input, nothing copied but trailers. Owned by a reader; never decides which framing
+// applies.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -12,7 +13,7 @@
 namespace sluice::http::h1 {
 
 struct Limits {
-  uint32_t header_bytes = 32768;   // request line not included; trailers have the same bound
+  uint32_t header_bytes = 32768;  // request line not included; trailers have the same bound
   uint32_t header_count = 100;
   uint32_t request_line = 8192;
 };
@@ -28,7 +29,7 @@ enum class Event : uint8_t {
 struct Step {
   Event event = Event::need_more;
   bool end = false;
-  size_t consumed = 0;   // drop so many bytes from the front of the input
+  size_t consumed = 0;  // drop so many bytes from the front of the input
   Bytes body{};
   Error error{};
 };
@@ -61,7 +62,7 @@ class BodyReader {
   Step trailer_section(Bytes in, size_t at, Arena& arena, const Limits& limits);
 
   State state_ = State::done;
-  uint32_t extension_bytes_ = 0;   // over the whole body: they are dropped, so they must stay small
+  uint32_t extension_bytes_ = 0;  // over the whole body: they are dropped, so they must stay small
   uint64_t remaining_ = 0;
   const Fields* trailers_ = nullptr;
   HeadScan scan_;

@@ -10,8 +10,9 @@ namespace {
 // A list of more options than this is not honest, and each costs a walk over the fields.
 constexpr uint32_t kMaxNamedFields = 32;
 
-// RFC 9110 7.6.1: Connection removes what it names. But the gateway vouches for or needs these, "Cache-Control is never appropriate as a connection
-// option", and without the content fields the body would mean something else: a client must not be able to make them vanish behind the gateway.
+// RFC 9110 7.6.1: Connection removes what it names. But the gateway vouches for or needs these, "Cache-Control is never
+// appropriate as a connection option", and without the content fields the body would mean something else: a client must
+// not be able to make them vanish behind the gateway.
 bool may_be_named(Token token) {
   switch (token) {
     case Token::authorization:
@@ -38,8 +39,9 @@ bool may_be_named(Token token) {
 
 // RFC 9110 10.1.4: parameters (weights) do not matter for "trailers".
 bool lists_trailers(std::string_view list) {
-  return !chars::for_each_element(
-      list, [](std::string_view element) { return !chars::equal_without_case(chars::trim(element.substr(0, element.find(';'))), "trailers"); });
+  return !chars::for_each_element(list, [](std::string_view element) {
+    return !chars::equal_without_case(chars::trim(element.substr(0, element.find(';'))), "trailers");
+  });
 }
 
 void note(uint32_t& count, std::string_view& where, std::string_view value) {
@@ -50,8 +52,9 @@ void note(uint32_t& count, std::string_view& where, std::string_view value) {
 constexpr uint64_t bit(Token token) { return uint64_t{1} << static_cast<unsigned>(token); }
 static_assert(static_cast<unsigned>(Token::kCount) <= 64);
 // Those that keep() looks at; all others stay.
-constexpr uint64_t kLookedAt = bit(Token::content_length) | bit(Token::transfer_encoding) | bit(Token::connection) | bit(Token::upgrade) | bit(Token::keep_alive) |
-                               bit(Token::proxy_connection) | bit(Token::http2_settings) | bit(Token::te) | bit(Token::host) | bit(Token::expect) |
+constexpr uint64_t kLookedAt = bit(Token::content_length) | bit(Token::transfer_encoding) | bit(Token::connection) |
+                               bit(Token::upgrade) | bit(Token::keep_alive) | bit(Token::proxy_connection) |
+                               bit(Token::http2_settings) | bit(Token::te) | bit(Token::host) | bit(Token::expect) |
                                bit(Token::proxy_authorization) | bit(Token::proxy_authenticate);
 
 // True if the field stays in `fields`.
@@ -114,13 +117,15 @@ Reason refuse_line_start(const char* p, const char* end, bool& incomplete) {
 }
 
 // Inlined into the loop below: it is the loop's body.
-[[gnu::always_inline]] static inline Parse take_line(const char* p, const char* end, Field& field, const char*& next, Reason& reason) {
+[[gnu::always_inline]] static inline Parse take_line(const char* p, const char* end, Field& field, const char*& next,
+                                                     Reason& reason) {
   const char* colon = chars::skip_token(p, end);
   if (colon == end) return Parse::incomplete;
   if (*colon != ':' || colon == p) {
     bool incomplete = false;
     // A line that ends without a colon: how it ends matters more than what is missing.
-    reason = colon == p || *colon == '\r' || *colon == '\n' ? refuse_line_start(colon, end, incomplete) : Reason::bad_header_name;
+    reason = colon == p || *colon == '\r' || *colon == '\n' ? refuse_line_start(colon, end, incomplete)
+                                                            : Reason::bad_header_name;
     if (incomplete) return Parse::incomplete;
     if (*colon == '\r' && colon[1] == '\n') reason = Reason::bad_header_name;
     return Parse::failed;
@@ -145,9 +150,12 @@ Reason refuse_line_start(const char* p, const char* end, bool& incomplete) {
   return Parse::complete;
 }
 
-Parse parse_field_line(const char* p, const char* end, Field& field, const char*& next, Reason& reason) { return take_line(p, end, field, next, reason); }
+Parse parse_field_line(const char* p, const char* end, Field& field, const char*& next, Reason& reason) {
+  return take_line(p, end, field, next, reason);
+}
 
-SectionResult parse_section(const char* p, const char* end, Direction direction, const Limits& limits, Fields& fields, FieldFacts& facts) {
+SectionResult parse_section(const char* p, const char* end, Direction direction, const Limits& limits, Fields& fields,
+                            FieldFacts& facts) {
   SectionResult result;
   const char* const begin = p;
   uint32_t count = 0;

@@ -1,5 +1,6 @@
-// The part of a head (or the trailers) made of field lines, for requests and answers alike (RFC 9112 5, RFC 9110 5). Lines are validated and taken
-// apart in one pass; what frames the message or concerns one connection only is put into FieldFacts, the rest into Fields. Internal to h1/.
+// The part of a head (or the trailers) made of field lines, for requests and answers alike (RFC 9112 5, RFC 9110 5).
+// Lines are validated and taken apart in one pass; what frames the message or concerns one connection only is put into
+// FieldFacts, the rest into Fields. Internal to h1/.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -37,7 +38,8 @@ struct SectionResult {
   Reason reason = Reason::none;
   const char* next = nullptr;
 };
-SectionResult parse_section(const char* p, const char* end, Direction direction, const Limits& limits, Fields& fields, FieldFacts& facts);
+SectionResult parse_section(const char* p, const char* end, Direction direction, const Limits& limits, Fields& fields,
+                            FieldFacts& facts);
 
 // What Connection says (RFC 9112 9.3, RFC 9110 7.6.1). Removes the fields it names, except those that it may not name.
 struct ConnectionOptions {

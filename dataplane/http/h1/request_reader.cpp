@@ -43,7 +43,8 @@ Parse parse_request_line(const char* p, const char* end, RequestLine& line, cons
     return Parse::failed;
   }
   if (std::memcmp(version, kPrefix.data(), kPrefix.size()) != 0) return Parse::failed;
-  const bool digits = chars::is_digit(static_cast<unsigned char>(version[5])) && version[6] == '.' && chars::is_digit(static_cast<unsigned char>(version[7]));
+  const bool digits = chars::is_digit(static_cast<unsigned char>(version[5])) && version[6] == '.' &&
+                      chars::is_digit(static_cast<unsigned char>(version[7]));
   if (!digits) return Parse::failed;
   if (version[8] != '\r' || version[9] != '\n') {
     if (version[8] == '\n' || version[8] == '\r') reason = Reason::bare_cr_lf;
@@ -70,7 +71,8 @@ Reason set_target(std::string_view target, RequestHead& head, Arena& arena, std:
     const size_t scheme = target.find("://");
     if (scheme == std::string_view::npos) return Reason::bad_target;
     const std::string_view name = target.substr(0, scheme);
-    if (!chars::equal_without_case(name, "http") && !chars::equal_without_case(name, "https")) return Reason::bad_target;
+    if (!chars::equal_without_case(name, "http") && !chars::equal_without_case(name, "https"))
+      return Reason::bad_target;
     const size_t begin = scheme + 3;
     const size_t stop = target.find_first_of("/?#", begin);
     authority = target.substr(begin, stop - begin);
@@ -97,7 +99,8 @@ Reason set_target(std::string_view target, RequestHead& head, Arena& arena, std:
   return normal.reason;
 }
 
-// RFC 9112 3.2: exactly one Host in HTTP/1.1, and it must be well-formed even if the target's authority replaces it (3.2.2).
+// RFC 9112 3.2: exactly one Host in HTTP/1.1, and it must be well-formed even if the target's authority replaces it
+// (3.2.2).
 Reason set_host(const FieldFacts& facts, std::string_view authority, RequestHead& head, Arena& arena) {
   if (facts.hosts > 1) return Reason::duplicate_host;
   if (facts.hosts == 0 && head.version == Version::http11) return Reason::missing_host;
@@ -121,7 +124,8 @@ Reason set_framing(const FieldFacts& facts, RequestHead& head) {
   if (facts.encodings != 0) {
     if (head.version == Version::http10) return Reason::te_in_http10;
     if (facts.lengths != 0) return Reason::both_lengths;
-    if (facts.encodings > 1 || !chars::equal_without_case(facts.encoding, "chunked")) return Reason::bad_transfer_encoding;
+    if (facts.encodings > 1 || !chars::equal_without_case(facts.encoding, "chunked"))
+      return Reason::bad_transfer_encoding;
     head.has_body = true;
   } else if (facts.lengths != 0) {
     if (facts.lengths > 1) return Reason::bad_content_length;
@@ -135,13 +139,14 @@ Reason set_framing(const FieldFacts& facts, RequestHead& head) {
 // 1#( token [ "/" token ] ), RFC 9110 7.8.
 bool is_protocol_list(std::string_view list) {
   bool any = false;
-  return chars::for_each_element(list,
-                                 [&](std::string_view element) {
-                                   any = true;
-                                   const size_t slash = element.find('/');
-                                   return chars::is_token(element.substr(0, slash)) &&
-                                          (slash == std::string_view::npos || chars::is_token(element.substr(slash + 1)));
-                                 }) &&
+  return chars::for_each_element(
+             list,
+             [&](std::string_view element) {
+               any = true;
+               const size_t slash = element.find('/');
+               return chars::is_token(element.substr(0, slash)) &&
+                      (slash == std::string_view::npos || chars::is_token(element.substr(slash + 1)));
+             }) &&
          any;
 }
 
@@ -158,7 +163,8 @@ Reason set_options(const FieldFacts& facts, RequestHead& head, bool& keep_alive)
   head.wants_trailers = facts.wants_trailers && http11;
   if (facts.expects != 0) {
     // RFC 9110 10.1.1: the only expectation there is; ignored in HTTP/1.0, and pointless without content.
-    if (facts.expects > 1 || !chars::equal_without_case(facts.expect, "100-continue")) return Reason::unsupported_expect;
+    if (facts.expects > 1 || !chars::equal_without_case(facts.expect, "100-continue"))
+      return Reason::unsupported_expect;
     head.expect_continue = http11 && head.has_body;
   }
   return Reason::none;
@@ -237,11 +243,13 @@ Step RequestReader::read_head(Bytes in, Arena& arena, RequestHead& head, const L
   if (scan_.fields_start == 0) {
     size_t line_end = 0;
     const Parse found = find_line_end(in, scan_, line_end);
-    if (found == Parse::incomplete) return in.size() > limits.request_line + 1 ? fail(Reason::request_line_too_long) : Step{};
+    if (found == Parse::incomplete)
+      return in.size() > limits.request_line + 1 ? fail(Reason::request_line_too_long) : Step{};
     RequestLine line;
     const char* next = nullptr;
     Reason reason = Reason::bare_cr_lf;
-    if (parse_request_line(in.data(), in.data() + in.size(), line, next, reason) != Parse::complete) return fail(reason);
+    if (parse_request_line(in.data(), in.data() + in.size(), line, next, reason) != Parse::complete)
+      return fail(reason);
     scan_.fields_start = scan_.line = scan_.seen = static_cast<size_t>(next - in.data());
   }
   const LineScan found = scan_lines(in, scan_);

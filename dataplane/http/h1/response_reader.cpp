@@ -16,8 +16,8 @@ struct StatusLine {
   Version version = Version::http11;
 };
 
-// HTTP-version SP 3DIGIT SP [ reason-phrase ] CR LF (RFC 9112 4). The second space may be missing when the phrase is (servers do that, and the line is
-// written anew anyway); nothing else may.
+// HTTP-version SP 3DIGIT SP [ reason-phrase ] CR LF (RFC 9112 4). The second space may be missing when the phrase is
+// (servers do that, and the line is written anew anyway); nothing else may.
 Parse parse_status_line(const char* p, const char* end, StatusLine& line, const char*& next, Reason& reason) {
   constexpr std::string_view kPrefix = "HTTP/1.";
   reason = Reason::bad_request_line;
@@ -55,13 +55,15 @@ Parse parse_status_line(const char* p, const char* end, StatusLine& line, const 
 
 enum class BodyKind : uint8_t { none, length, chunked, until_close };
 
-// RFC 9112 6.3. `reusable` becomes false where the answer says something that its status forbids: what follows it cannot be trusted.
+// RFC 9112 6.3. `reusable` becomes false where the answer says something that its status forbids: what follows it
+// cannot be trusted.
 Reason choose_body(const FieldFacts& facts, Method method, ResponseHead& head, BodyKind& kind, bool& reusable) {
   std::optional<uint64_t> length;
   if (facts.encodings != 0) {
     if (head.version == Version::http10) return Reason::te_in_http10;
     if (facts.lengths != 0) return Reason::both_lengths;
-    if (facts.encodings > 1 || !chars::equal_without_case(facts.encoding, "chunked")) return Reason::bad_transfer_encoding;
+    if (facts.encodings > 1 || !chars::equal_without_case(facts.encoding, "chunked"))
+      return Reason::bad_transfer_encoding;
   } else if (facts.lengths != 0) {
     if (facts.lengths > 1) return Reason::bad_content_length;
     length = parse_length(facts.length);
@@ -105,8 +107,10 @@ void ResponseReader::reset(Method request_method) {
 Step ResponseReader::fail(Reason reason) {
   state_ = State::failed;
   keep_alive_ = false;
-  const bool large = reason == Reason::request_line_too_long || reason == Reason::headers_too_large || reason == Reason::too_many_headers;
-  error_ = {large ? Reason::response_too_large : Reason::bad_response, Side::upstream, Retry::no, static_cast<int16_t>(reason)};
+  const bool large = reason == Reason::request_line_too_long || reason == Reason::headers_too_large ||
+                     reason == Reason::too_many_headers;
+  error_ = {large ? Reason::response_too_large : Reason::bad_response, Side::upstream, Retry::no,
+            static_cast<int16_t>(reason)};
   Step step;
   step.event = Event::error;
   step.error = error_;
@@ -137,7 +141,8 @@ Step ResponseReader::read_head(Bytes in, Arena& arena, ResponseHead& head, const
   if (scan_.fields_start == 0) {
     size_t line_end = 0;
     const Parse found = find_line_end(in, scan_, line_end);
-    if (found == Parse::incomplete) return in.size() > limits.request_line + 1 ? fail(Reason::request_line_too_long) : Step{};
+    if (found == Parse::incomplete)
+      return in.size() > limits.request_line + 1 ? fail(Reason::request_line_too_long) : Step{};
     StatusLine line;
     const char* next = nullptr;
     Reason reason = Reason::bare_cr_lf;
@@ -236,7 +241,8 @@ Step ResponseReader::eof() {
     step.event = Event::end;
     return step;
   }
-  error_ = started_ ? Error{Reason::response_cut, Side::upstream, Retry::no, 0} : Error{Reason::upstream_closed, Side::upstream, Retry::if_reused, 0};
+  error_ = started_ ? Error{Reason::response_cut, Side::upstream, Retry::no, 0}
+                    : Error{Reason::upstream_closed, Side::upstream, Retry::if_reused, 0};
   state_ = State::failed;
   step.event = Event::error;
   step.error = error_;

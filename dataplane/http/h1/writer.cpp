@@ -128,10 +128,13 @@ void put_length(Out& out, uint64_t length) {
 }  // namespace
 
 size_t max_head_size(const RequestHead& head) {
-  return head.method_name.size() + 3 * (head.path.size() + head.query.size()) + head.host.size() + head.upgrade.size() + fields_size(head.fields) + 192;
+  return head.method_name.size() + 3 * (head.path.size() + head.query.size()) + head.host.size() + head.upgrade.size() +
+         fields_size(head.fields) + 192;
 }
 
-size_t max_head_size(const ResponseHead& head) { return head.reason.size() + head.upgrade.size() + fields_size(head.fields) + 320; }
+size_t max_head_size(const ResponseHead& head) {
+  return head.reason.size() + head.upgrade.size() + fields_size(head.fields) + 320;
+}
 
 size_t write_request_head(std::span<char> to, const RequestHead& head, Framing framing, uint32_t* dropped) {
   Out out(to);
@@ -170,18 +173,20 @@ size_t write_request_head(std::span<char> to, const RequestHead& head, Framing f
       break;
   }
   const bool upgrade = is_protocol(head.upgrade);
-  if (head.wants_trailers) out.put(upgrade ? "TE: trailers\r\nConnection: TE, Upgrade\r\n" : "TE: trailers\r\nConnection: TE\r\n");
+  if (head.wants_trailers)
+    out.put(upgrade ? "TE: trailers\r\nConnection: TE, Upgrade\r\n" : "TE: trailers\r\nConnection: TE\r\n");
   else if (upgrade) out.put("Connection: Upgrade\r\n");
   if (upgrade) out.put_field("Upgrade", head.upgrade);
   out.put("\r\n");
   return out.size();
 }
 
-size_t write_response_head(std::span<char> to, const ResponseHead& head, const ResponseOptions& options, uint32_t* dropped) {
+size_t write_response_head(std::span<char> to, const ResponseHead& head, const ResponseOptions& options,
+                           uint32_t* dropped) {
   Out out(to);
   out.put("HTTP/1.1 ");
-  const char status[3] = {static_cast<char>('0' + head.status / 100 % 10), static_cast<char>('0' + head.status / 10 % 10),
-                          static_cast<char>('0' + head.status % 10)};
+  const char status[3] = {static_cast<char>('0' + head.status / 100 % 10),
+                          static_cast<char>('0' + head.status / 10 % 10), static_cast<char>('0' + head.status % 10)};
   out.put({status, 3});
   out.put(" ");
   // A phrase with control bytes is left away: it means nothing.

@@ -47,7 +47,9 @@ std::string stderr_of(Run run) {
 }
 
 TEST(Log, OneBoundedLine) {
-  const std::string line = stderr_of([] { log::warning("a\nb", {{"key", "v\"w"}, {"n", 5}, {"secret", SecretBytes("hunter2")}}); });
+  const std::string line = stderr_of([] {
+    log::warning("a\nb", {{"key", "v\"w"}, {"n", 5}, {"secret", SecretBytes("hunter2")}});
+  });
   EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
   EXPECT_THAT(line, testing::HasSubstr(R"("level":"warning")"));
   EXPECT_THAT(line, testing::HasSubstr(R"("msg":"a\u000ab","key":"v\"w","n":"5","secret":"[redacted]"})"));

@@ -159,12 +159,15 @@ TEST(Chars, ScansAgreeWithTables) {
         const char* begin = text.get();
         const char* end = begin + size;
         const bool stop = (c < 0x20 && c != '\t') || c == 0x7F;
-        const bool token = c != 0 && (std::isalnum(c) != 0 && c < 0x80 ? true : std::strchr("!#$%&'*+-.^_`|~", c) != nullptr);
+        const bool token =
+            c != 0 && (std::isalnum(c) != 0 && c < 0x80 ? true : std::strchr("!#$%&'*+-.^_`|~", c) != nullptr);
         ASSERT_EQ(chars::find_stop(begin, end) - begin, static_cast<ptrdiff_t>(stop ? at : size)) << c;
         ASSERT_EQ(chars::skip_token(begin, end) - begin, static_cast<ptrdiff_t>(token ? size : at)) << c;
         ASSERT_EQ(chars::is_token({begin, size}), token) << c;
         ASSERT_EQ(chars::is_field_value({begin, size}), !stop) << c;
-        ASSERT_EQ(chars::find_space_or_control(begin, end) - begin, static_cast<ptrdiff_t>(c <= 0x20 || c == 0x7F ? at : size)) << c;
+        ASSERT_EQ(chars::find_space_or_control(begin, end) - begin,
+                  static_cast<ptrdiff_t>(c <= 0x20 || c == 0x7F ? at : size))
+            << c;
       }
     }
   }

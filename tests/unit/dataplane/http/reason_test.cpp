@@ -13,7 +13,8 @@ TEST(Reason, EveryRowIsUsable) {
     const ReasonInfo& info = describe(static_cast<Reason>(i));
     EXPECT_TRUE(words.insert(info.word).second) << info.word;
     EXPECT_FALSE(info.word.empty());
-    for (const char c : info.word) EXPECT_TRUE((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_') << info.word;
+    for (const char c : info.word)
+      EXPECT_TRUE((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_') << info.word;
     // The sentence goes into JSON as it is.
     EXPECT_EQ(info.sentence.find_first_of("\"\\\n"), std::string_view::npos);
     EXPECT_TRUE(info.status == 0 || (info.status >= 200 && info.status <= 599)) << info.word;

@@ -30,11 +30,21 @@ inline std::string unescape(std::string_view text) {
       continue;
     }
     switch (text.at(++i)) {
-      case 'r': out += '\r'; break;
-      case 'n': out += '\n'; break;
-      case 't': out += '\t'; break;
-      case 's': out += ' '; break;
-      case '\\': out += '\\'; break;
+      case 'r':
+        out += '\r';
+        break;
+      case 'n':
+        out += '\n';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case 's':
+        out += ' ';
+        break;
+      case '\\':
+        out += '\\';
+        break;
       case 'x':
         out += static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16));
         i += 2;
@@ -45,7 +55,8 @@ inline std::string unescape(std::string_view text) {
         i = close;
         break;
       }
-      default: throw std::runtime_error("bad escape in " + std::string(text.substr(0, 80)));
+      default:
+        throw std::runtime_error("bad escape in " + std::string(text.substr(0, 80)));
     }
   }
   return out;
@@ -80,7 +91,8 @@ inline std::vector<Case> read_cases(const std::string& file) {
       cases.back().sockets_only = true;
     } else if (word == "bytewise") {
       cases.back().bytewise = true;
-    } else if (word == "refuse" || word == "refuse-body" || word == "forward" || word == "deliver" || word == "bad-gateway" || word == "cut") {
+    } else if (word == "refuse" || word == "refuse-body" || word == "forward" || word == "deliver" ||
+               word == "bad-gateway" || word == "cut") {
       cases.back().outcomes.push_back({word, rest, {}});
     } else if (!cases.back().outcomes.empty()) {
       cases.back().outcomes.back().details.emplace_back(word, rest);

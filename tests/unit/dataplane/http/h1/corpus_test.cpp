@@ -29,7 +29,8 @@ Written split_head(const std::string& text) {
   at += 2;
   while (text.compare(at, 2, "\r\n") != 0) {
     const size_t end = text.find("\r\n", at), colon = text.find(": ", at);
-    if (end == std::string::npos || colon == std::string::npos || colon > end) throw std::runtime_error("malformed head written: " + text);
+    if (end == std::string::npos || colon == std::string::npos || colon > end)
+      throw std::runtime_error("malformed head written: " + text);
     out.fields.emplace_back(text.substr(at, colon - at), text.substr(colon + 2, end - colon - 2));
     at = end + 2;
   }
@@ -45,7 +46,8 @@ bool has_name(const FieldList& fields, const std::string& name) {
 }
 bool has_field(const FieldList& fields, const std::string& line) {
   const size_t colon = line.find(':');
-  const std::string name = line.substr(0, colon), value = unescape(colon + 2 <= line.size() ? line.substr(colon + 2) : "");
+  const std::string name = line.substr(0, colon),
+                    value = unescape(colon + 2 <= line.size() ? line.substr(colon + 2) : "");
   for (const auto& [n, v] : fields) {
     if (chars::equal_without_case(n, name) && v == value) return true;
   }
@@ -64,7 +66,8 @@ void check_details(const Outcome& outcome, const Written& written, const Message
     else if (word == "body") body = unescape(rest);
     else if (word == "trailer") EXPECT_TRUE(has_field(message.trailers, rest)) << rest;
     else if (word == "no-trailer") EXPECT_FALSE(has_name(message.trailers, rest)) << rest;
-    else if (word == "interim") EXPECT_TRUE(std::count(message.interim.begin(), message.interim.end(), std::stoi(rest)) > 0);
+    else if (word == "interim")
+      EXPECT_TRUE(std::count(message.interim.begin(), message.interim.end(), std::stoi(rest)) > 0);
     else if (word == "end") EXPECT_EQ(keep_alive ? "keep" : "close", rest);
     else if (word != "local-ok") ADD_FAILURE() << "unknown detail " << word;
   }
@@ -91,7 +94,9 @@ void run_request(const Case& c, size_t step) {
     ASSERT_EQ(outcome.kind, "forward");
     ASSERT_EQ(run.word(), "none");
     ASSERT_TRUE(run.message.complete);
-    const Framing framing = !run.head.has_body ? Framing::none : run.head.content_length ? Framing::length : Framing::chunked;
+    const Framing framing = !run.head.has_body        ? Framing::none
+                            : run.head.content_length ? Framing::length
+                                                      : Framing::chunked;
     std::string text(max_head_size(run.head), '\0');
     uint32_t dropped = 0;
     text.resize(write_request_head(text, run.head, framing, &dropped));

@@ -92,8 +92,9 @@ TEST(RequestReader, OneEmptyLineBeforeIsSkipped) {
 TEST(RequestReader, Targets) {
   auto path = [](std::string_view target) {
     RequestRun run(get(target));
-    return run.message.complete ? std::string(run.head.path) + (run.head.has_query ? "?" + std::string(run.head.query) : "")
-                                : std::string(run.word());
+    return run.message.complete
+               ? std::string(run.head.path) + (run.head.has_query ? "?" + std::string(run.head.query) : "")
+               : std::string(run.word());
   };
   EXPECT_EQ(path("/"), "/");
   EXPECT_EQ(path("/a?"), "/a?");
@@ -169,8 +170,9 @@ TEST(RequestReader, FieldLines) {
 
 TEST(RequestReader, BadBytesAreRefusedAtOnce) {
   // Not when the head ends, and whatever came before.
-  for (const std::string_view start : {"GET / HTTP/1.1\r\nHost: a\r\nFoo: x\n", "GET / HTTP/1.1\nHo", "GET / HTTP/1.1\r\nHost: a\r\nFoo: x\x01", "GET / HTTP/1.1\r\nHost: a\r\nFoo: x\rB",
-                                       "GET / HTTP/1.1\r\nHost : a\r\n", "GET / HTTP/1.1\r\n x"}) {
+  for (const std::string_view start :
+       {"GET / HTTP/1.1\r\nHost: a\r\nFoo: x\n", "GET / HTTP/1.1\nHo", "GET / HTTP/1.1\r\nHost: a\r\nFoo: x\x01",
+        "GET / HTTP/1.1\r\nHost: a\r\nFoo: x\rB", "GET / HTTP/1.1\r\nHost : a\r\n", "GET / HTTP/1.1\r\n x"}) {
     for (const size_t step : {0, 1, 4}) {
       RequestRun run(start, step);
       EXPECT_NE(run.word(), "none") << start << " step " << step;
@@ -181,7 +183,9 @@ TEST(RequestReader, BadBytesAreRefusedAtOnce) {
 TEST(RequestReader, Hosts) {
   auto host = [](std::string_view value) {
     RequestRun run("GET / HTTP/1.1\r\nHost: " + std::string(value) + "\r\n\r\n");
-    return run.message.complete ? std::string(run.head.host) + (run.head.port != 0 ? ":" + std::to_string(run.head.port) : "") : std::string(run.word());
+    return run.message.complete
+               ? std::string(run.head.host) + (run.head.port != 0 ? ":" + std::to_string(run.head.port) : "")
+               : std::string(run.word());
   };
   EXPECT_EQ(host("Example.COM"), "example.com");
   EXPECT_EQ(host("example.com."), "example.com");
@@ -191,9 +195,42 @@ TEST(RequestReader, Hosts) {
   EXPECT_EQ(host("[::1]:443"), "[::1]:443");
   EXPECT_EQ(host("[0:0:0::1]"), "[::1]");
   EXPECT_EQ(host("[2001:DB8::A]"), "[2001:db8::a]");
-  for (const std::string_view bad :
-       {"", "a b", "a@b", "a,b", "a/b", "a?b", "a#b", "a%41", "a:", "a:0", "a:65536", "a:080", "a:8x", "a:-1", "a:80:80", ".a", "a..b", ".", "[::1", "::1", "[::1]x",
-        "[::1]:", "[]", "[v1.a]", "[fe80::1%25eth0]", "1.2.3", "256.1.1.1", "01.2.3.4", "1.2.3.4.5", "0x7f.1", "\xC3\xA4.example", "a\tb", "http://a", "a\\b", "a;b", "*"}) {
+  for (const std::string_view bad : {"",
+                                     "a b",
+                                     "a@b",
+                                     "a,b",
+                                     "a/b",
+                                     "a?b",
+                                     "a#b",
+                                     "a%41",
+                                     "a:",
+                                     "a:0",
+                                     "a:65536",
+                                     "a:080",
+                                     "a:8x",
+                                     "a:-1",
+                                     "a:80:80",
+                                     ".a",
+                                     "a..b",
+                                     ".",
+                                     "[::1",
+                                     "::1",
+                                     "[::1]x",
+                                     "[::1]:",
+                                     "[]",
+                                     "[v1.a]",
+                                     "[fe80::1%25eth0]",
+                                     "1.2.3",
+                                     "256.1.1.1",
+                                     "01.2.3.4",
+                                     "1.2.3.4.5",
+                                     "0x7f.1",
+                                     "\xC3\xA4.example",
+                                     "a\tb",
+                                     "http://a",
+                                     "a\\b",
+                                     "a;b",
+                                     "*"}) {
     EXPECT_EQ(host(bad), "bad_host") << bad;
   }
   EXPECT_EQ(host(std::string(63, 'a') + ".b"), std::string(63, 'a') + ".b");
@@ -216,7 +253,8 @@ TEST(RequestReader, ContentLength) {
   EXPECT_TRUE(zero.message.complete);
   EXPECT_FALSE(zero.head.has_body);
   EXPECT_EQ(zero.head.content_length, 0u);
-  for (const std::string_view bad : {"", "+5", "-5", "5,5", "5, 5", "0x5", "5 5", "5;", "5.0", "five", "99999999999999999999", "9223372036854775808", "\"5\""}) {
+  for (const std::string_view bad : {"", "+5", "-5", "5,5", "5, 5", "0x5", "5 5", "5;", "5.0", "five",
+                                     "99999999999999999999", "9223372036854775808", "\"5\""}) {
     expect_refused(post("Content-Length: " + std::string(bad) + "\r\n", "hello"), "bad_content_length");
   }
   expect_refused(post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"), "bad_content_length");
@@ -230,7 +268,8 @@ TEST(RequestReader, TransferEncoding) {
     EXPECT_EQ(run.message.body, "abc");
     EXPECT_FALSE(run.head.content_length.has_value());
   }
-  for (const std::string_view bad : {"", "gzip", "gzip, chunked", "chunked, chunked", "chunked,", ",chunked", "identity", "chunked;q=1", "xchunked", "\"chunked\"", "chun ked", "chunked\x0B"}) {
+  for (const std::string_view bad : {"", "gzip", "gzip, chunked", "chunked, chunked", "chunked,", ",chunked",
+                                     "identity", "chunked;q=1", "xchunked", "\"chunked\"", "chun ked", "chunked\x0B"}) {
     RequestRun run(post("Transfer-Encoding: " + std::string(bad) + "\r\n", "0\r\n\r\n"));
     EXPECT_THAT(std::string(run.word()), testing::AnyOf("bad_transfer_encoding", "bad_header_value")) << bad;
   }
@@ -243,7 +282,8 @@ TEST(RequestReader, TransferEncoding) {
 TEST(RequestReader, ChunkedBodies) {
   const std::string body = "5\r\nhello\r\n00A;ext;a=b;c=\"q;\\\"\r\"\r\n";
   for (const size_t step : {0, 1, 2, 3, 5, 8}) {
-    RequestRun run(chunked("5\r\nhello\r\n00A;ext;a=b;c=\"q;\\\"\"\r\n0123456789\r\n000\r\nX-Sum: 1\r\nETag: t\r\n\r\n"), step);
+    RequestRun run(
+        chunked("5\r\nhello\r\n00A;ext;a=b;c=\"q;\\\"\"\r\n0123456789\r\n000\r\nX-Sum: 1\r\nETag: t\r\n\r\n"), step);
     ASSERT_TRUE(run.message.complete) << step << " " << run.word();
     EXPECT_EQ(run.message.body, "hello0123456789");
     EXPECT_THAT(run.message.trailers, testing::ElementsAre(testing::Pair("X-Sum", "1"), testing::Pair("ETag", "t")));
@@ -254,10 +294,35 @@ TEST(RequestReader, ChunkedBodies) {
 }
 
 TEST(RequestReader, BadChunks) {
-  for (const std::string_view bad :
-       {"5\nhello\r\n", "5\r\nhello\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\r0\r\n\r\n", "x\r\n", "0x5\r\nhello\r\n", "-1\r\n", "+5\r\nhello\r\n", " 5\r\nhello\r\n",
-        "5 \r\nhello\r\n", "5\t\r\n", "\r\n", ";a\r\n", "5;\r\nhello", "5;=b\r\n", "5;a=\r\n", "5;a=\"b\r\n", "5;a=\"b\"c\r\n", "5; a\r\n", "5 ;a\r\n", "5;a =b\r\n", "5;a\nhello\r\n", "5;a\rhello",
-        "5,\r\n", "5_0\r\n", "1234567890abcdef\r\n", "ffffffffffffffffffff\r\n", "5\r\nhello\r\n\r\n"}) {
+  for (const std::string_view bad : {"5\nhello\r\n",
+                                     "5\r\nhello\n0\r\n\r\n",
+                                     "5\r\nhello0\r\n\r\n",
+                                     "5\r\nhelloX\r\n0\r\n\r\n",
+                                     "5\r\nhello\r0\r\n\r\n",
+                                     "x\r\n",
+                                     "0x5\r\nhello\r\n",
+                                     "-1\r\n",
+                                     "+5\r\nhello\r\n",
+                                     " 5\r\nhello\r\n",
+                                     "5 \r\nhello\r\n",
+                                     "5\t\r\n",
+                                     "\r\n",
+                                     ";a\r\n",
+                                     "5;\r\nhello",
+                                     "5;=b\r\n",
+                                     "5;a=\r\n",
+                                     "5;a=\"b\r\n",
+                                     "5;a=\"b\"c\r\n",
+                                     "5; a\r\n",
+                                     "5 ;a\r\n",
+                                     "5;a =b\r\n",
+                                     "5;a\nhello\r\n",
+                                     "5;a\rhello",
+                                     "5,\r\n",
+                                     "5_0\r\n",
+                                     "1234567890abcdef\r\n",
+                                     "ffffffffffffffffffff\r\n",
+                                     "5\r\nhello\r\n\r\n"}) {
     for (const size_t step : {0, 1, 3}) {
       RequestRun run(chunked(bad), step);
       EXPECT_EQ(run.word(), "bad_chunk") << bad << " step " << step;
@@ -272,22 +337,28 @@ TEST(RequestReader, BadChunks) {
 }
 
 TEST(RequestReader, Trailers) {
-  auto word = [](std::string_view lines) { return std::string(RequestRun(chunked("0\r\n" + std::string(lines) + "\r\n\r\n")).word()); };
-  for (const std::string_view bad : {"Content-Length: 1", "transfer-encoding: chunked", "Host: b", "Connection: close", "Trailer: x", "TE: trailers", "Upgrade: x", "Expect: 100-continue"}) {
+  auto word = [](std::string_view lines) {
+    return std::string(RequestRun(chunked("0\r\n" + std::string(lines) + "\r\n\r\n")).word());
+  };
+  for (const std::string_view bad : {"Content-Length: 1", "transfer-encoding: chunked", "Host: b", "Connection: close",
+                                     "Trailer: x", "TE: trailers", "Upgrade: x", "Expect: 100-continue"}) {
     EXPECT_EQ(word(bad), "bad_trailer") << bad;
   }
   EXPECT_EQ(word("Foo : x"), "bad_header_name");
   EXPECT_EQ(word("Foo: x\r\n y"), "obs_fold");
   EXPECT_EQ(word("Foo: x\nBar: y"), "bare_cr_lf");
   EXPECT_EQ(word("Foo: x\ry"), "bare_cr_lf");
-  RequestRun dropped(chunked("0\r\nAuthorization: x\r\nCookie: a=b\r\nX-Forwarded-For: 1.1.1.1\r\nX_Forwarded_For: 1.1.1.1\r\nx_real_ip: 1\r\nIf-Match: x\r\nContent-Type: a/b\r\n\r\n"));
+  RequestRun dropped(
+      chunked("0\r\nAuthorization: x\r\nCookie: a=b\r\nX-Forwarded-For: 1.1.1.1\r\nX_Forwarded_For: "
+              "1.1.1.1\r\nx_real_ip: 1\r\nIf-Match: x\r\nContent-Type: a/b\r\n\r\n"));
   EXPECT_TRUE(dropped.message.complete);
   EXPECT_TRUE(dropped.message.trailers.empty());
   Limits limits;
   limits.header_bytes = 64;
   for (const size_t step : {0, 1, 10}) {
     EXPECT_EQ(RequestRun(chunked("0\r\nA: " + std::string(100, 'a')), step, limits).word(), "headers_too_large");
-    EXPECT_EQ(RequestRun(chunked("0\r\nA: " + std::string(100, 'a') + "\r\n\r\n"), step, limits).word(), "headers_too_large");
+    EXPECT_EQ(RequestRun(chunked("0\r\nA: " + std::string(100, 'a') + "\r\n\r\n"), step, limits).word(),
+              "headers_too_large");
   }
 }
 
@@ -301,17 +372,22 @@ TEST(RequestReader, Limits) {
     EXPECT_EQ(RequestRun("GET /1234567 HTTP/1.1\r\nHost: a\r\n\r\n", step, limits).word(), "request_line_too_long");
     EXPECT_EQ(RequestRun("GET /12345678901234567890", step, limits).word(), "request_line_too_long");
     EXPECT_EQ(RequestRun(std::string(30, 'G'), step, limits).word(), "request_line_too_long");
-    EXPECT_TRUE(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: " + std::string(26, 'b') + "\r\n\r\n", step, limits).message.complete);
-    EXPECT_EQ(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: " + std::string(27, 'b') + "\r\n\r\n", step, limits).word(), "headers_too_large");
-    EXPECT_EQ(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: " + std::string(40, 'b'), step, limits).word(), "headers_too_large");
+    EXPECT_TRUE(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: " + std::string(26, 'b') + "\r\n\r\n", step, limits)
+                    .message.complete);
+    EXPECT_EQ(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: " + std::string(27, 'b') + "\r\n\r\n", step, limits).word(),
+              "headers_too_large");
+    EXPECT_EQ(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: " + std::string(40, 'b'), step, limits).word(),
+              "headers_too_large");
     EXPECT_TRUE(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: 1\r\nC: 2\r\n\r\n", step, limits).message.complete);
-    EXPECT_EQ(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: 1\r\nC: 2\r\nD: 3\r\n\r\n", step, limits).word(), "too_many_headers");
+    EXPECT_EQ(RequestRun("GET / HTTP/1.1\r\nHost: a\r\nB: 1\r\nC: 2\r\nD: 3\r\n\r\n", step, limits).word(),
+              "too_many_headers");
   }
 }
 
 TEST(RequestReader, ConnectionNamesAreRemoved) {
   RequestRun run(get("/",
-                     "Connection: X-A, keep-alive, x-b\r\nX-A: 1\r\nx-B: 2\r\nX-C: 3\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\nTE: gzip, trailers\r\nUpgrade: h2c\r\n"
+                     "Connection: X-A, keep-alive, x-b\r\nX-A: 1\r\nx-B: 2\r\nX-C: 3\r\nKeep-Alive: "
+                     "5\r\nProxy-Connection: close\r\nTE: gzip, trailers\r\nUpgrade: h2c\r\n"
                      "HTTP2-Settings: x\r\nProxy-Authorization: Basic x\r\n"));
   ASSERT_TRUE(run.message.complete);
   ASSERT_EQ(run.head.fields.size(), 1u);
@@ -322,8 +398,10 @@ TEST(RequestReader, ConnectionNamesAreRemoved) {
 
 TEST(RequestReader, ConnectionMayNotNameWhatTheGatewayNeeds) {
   RequestRun run(get("/",
-                     "Connection: authorization, cookie, x-forwarded-for, x-forwarded-proto, X-Real-IP, x-request-id, forwarded, host, content-length, content-type\r\n"
-                     "Authorization: a\r\nCookie: b\r\nX-Forwarded-For: c\r\nX-Forwarded-Proto: d\r\nX-Real-IP: e\r\nX-Request-Id: f\r\nForwarded: g\r\nContent-Type: h\r\n"));
+                     "Connection: authorization, cookie, x-forwarded-for, x-forwarded-proto, X-Real-IP, x-request-id, "
+                     "forwarded, host, content-length, content-type\r\n"
+                     "Authorization: a\r\nCookie: b\r\nX-Forwarded-For: c\r\nX-Forwarded-Proto: d\r\nX-Real-IP: "
+                     "e\r\nX-Request-Id: f\r\nForwarded: g\r\nContent-Type: h\r\n"));
   ASSERT_TRUE(run.message.complete);
   EXPECT_EQ(run.head.fields.size(), 8u);
   EXPECT_EQ(run.head.host, "a.example");
@@ -336,7 +414,8 @@ TEST(RequestReader, ConnectionOptions) {
   EXPECT_TRUE(RequestRun(get("/", "Connection: , ,keep-alive,\r\n")).reader.keep_alive());
   EXPECT_TRUE(RequestRun("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").reader.keep_alive());
   expect_refused(get("/", "Connection: a b\r\n"), "bad_header_value");
-  expect_refused(get("/", "Connection: a\r\nConnection: a\r\nConnection: a\r\nConnection: a\r\nConnection: a\r\n"), "bad_header_value");
+  expect_refused(get("/", "Connection: a\r\nConnection: a\r\nConnection: a\r\nConnection: a\r\nConnection: a\r\n"),
+                 "bad_header_value");
   std::string many = "Connection: ";
   for (int i = 0; i < 40; ++i) many += "x" + std::to_string(i) + ",";
   expect_refused(get("/", many + "\r\n"), "bad_header_value");
@@ -354,13 +433,15 @@ TEST(RequestReader, Upgrade) {
 TEST(RequestReader, Expect) {
   EXPECT_TRUE(RequestRun(post("Expect: 100-Continue\r\nContent-Length: 1\r\n", "x")).head.expect_continue);
   EXPECT_FALSE(RequestRun(post("Expect: 100-continue\r\nContent-Length: 0\r\n")).head.expect_continue);
-  EXPECT_FALSE(RequestRun("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx").head.expect_continue);
+  EXPECT_FALSE(
+      RequestRun("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx").head.expect_continue);
   expect_refused(post("Expect: 200-ok\r\nContent-Length: 1\r\n", "x"), "unsupported_expect");
   expect_refused(post("Expect: 100-continue, x\r\nContent-Length: 1\r\n", "x"), "unsupported_expect");
 }
 
 TEST(RequestReader, Pipelined) {
-  const std::string input = post("Content-Length: 3\r\n", "abc") + get("/2") + chunked("1\r\nx\r\n0\r\n\r\n") + get("/4");
+  const std::string input =
+      post("Content-Length: 3\r\n", "abc") + get("/2") + chunked("1\r\nx\r\n0\r\n\r\n") + get("/4");
   ChunkPool pool;
   Arena arena(pool);
   RequestReader reader;

@@ -32,11 +32,14 @@ TEST(ResponseReader, Length) {
 }
 
 TEST(ResponseReader, StatusLine) {
-  for (const std::string_view good : {"HTTP/1.1 200 OK", "HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 599 x\ty", "HTTP/1.1 200 \xC3\xA4", "HTTP/1.0 404 Not"}) {
+  for (const std::string_view good : {"HTTP/1.1 200 OK", "HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 599 x\ty",
+                                      "HTTP/1.1 200 \xC3\xA4", "HTTP/1.0 404 Not"}) {
     EXPECT_TRUE(ResponseRun(std::string(good) + "\r\nContent-Length: 0\r\n\r\n").message.complete) << good;
   }
-  for (const std::string_view bad : {"HTTP/1.1  200 OK", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 099 OK", "HTTP/1.1 600 OK", "HTTP/1.1 2x0 OK", "HTTP/1.1\t200 OK", " HTTP/1.1 200 OK",
-                                     "HTTPS/1.1 200 OK", "http/1.1 200 OK", "ICY 200 OK", "HTTP/1.1 200\tOK", "HTTP/2 200 OK..", "HTTP/1.1 200x"}) {
+  for (const std::string_view bad :
+       {"HTTP/1.1  200 OK", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 099 OK", "HTTP/1.1 600 OK",
+        "HTTP/1.1 2x0 OK", "HTTP/1.1\t200 OK", " HTTP/1.1 200 OK", "HTTPS/1.1 200 OK", "http/1.1 200 OK", "ICY 200 OK",
+        "HTTP/1.1 200\tOK", "HTTP/2 200 OK..", "HTTP/1.1 200x"}) {
     expect_bad(std::string(bad) + "\r\nContent-Length: 0\r\n\r\n", Reason::bad_request_line);
   }
   expect_bad("HTTP/1.2 200 OK\r\n\r\n", Reason::bad_version);
@@ -46,7 +49,9 @@ TEST(ResponseReader, StatusLine) {
 }
 
 TEST(ResponseReader, FieldsAreAsStrictAsInRequests) {
-  auto with = [](std::string_view line) { return "HTTP/1.1 200 OK\r\n" + std::string(line) + "\r\nContent-Length: 0\r\n\r\n"; };
+  auto with = [](std::string_view line) {
+    return "HTTP/1.1 200 OK\r\n" + std::string(line) + "\r\nContent-Length: 0\r\n\r\n";
+  };
   expect_bad(with("Foo : a"), Reason::bad_header_name);
   expect_bad(with(": a"), Reason::bad_header_name);
   expect_bad(with("Foo"), Reason::bad_header_name);
@@ -78,7 +83,8 @@ TEST(ResponseReader, Chunked) {
     EXPECT_EQ(run.message.trailers.size(), 1u);
     EXPECT_TRUE(run.message.keep_alive);
     expect_bad("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd", Reason::bad_chunk);
-    expect_bad("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n", Reason::bad_trailer);
+    expect_bad("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n",
+               Reason::bad_trailer);
   }
 }
 
@@ -122,13 +128,18 @@ TEST(ResponseReader, NoBody) {
 
 TEST(ResponseReader, Interim) {
   for (const size_t step : kSteps) {
-    ResponseRun run("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", step);
+    ResponseRun run(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+        "1\r\n\r\nx",
+        step);
     ASSERT_TRUE(run.message.complete);
     EXPECT_THAT(run.message.interim, testing::ElementsAre(100, 103));
     EXPECT_EQ(run.head.fields.size(), 0u);
     EXPECT_EQ(run.message.body, "x");
   }
-  EXPECT_FALSE(ResponseRun("HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").message.keep_alive);
+  EXPECT_FALSE(
+      ResponseRun("HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+          .message.keep_alive);
   expect_bad("HTTP/1.1 100 Continue\r\nContent-Length: 1\r\n\r\nx", Reason::bad_content_length);
   expect_bad("HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n", Reason::bad_transfer_encoding);
   std::string many;
@@ -137,7 +148,8 @@ TEST(ResponseReader, Interim) {
 }
 
 TEST(ResponseReader, SwitchingProtocolsEndsReading) {
-  ResponseRun run("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nHTTP/1.1 200 opaque");
+  ResponseRun run(
+      "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nHTTP/1.1 200 opaque");
   EXPECT_TRUE(run.message.complete);
   EXPECT_EQ(run.head.status, 101);
   EXPECT_EQ(run.head.upgrade, "websocket");
@@ -151,7 +163,9 @@ TEST(ResponseReader, KeepAlive) {
 }
 
 TEST(ResponseReader, ConnectionNamedFieldsAreRemoved) {
-  ResponseRun run("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x-a, set-cookie\r\nX-A: 1\r\nSet-Cookie: a=b\r\nKeep-Alive: 1\r\nProxy-Authenticate: Basic\r\n\r\n");
+  ResponseRun run(
+      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x-a, set-cookie\r\nX-A: 1\r\nSet-Cookie: a=b\r\nKeep-Alive: "
+      "1\r\nProxy-Authenticate: Basic\r\n\r\n");
   ASSERT_TRUE(run.message.complete);
   ASSERT_EQ(run.head.fields.size(), 1u);
   EXPECT_EQ(run.head.fields.all()[0].token, Token::set_cookie);
@@ -162,8 +176,10 @@ TEST(ResponseReader, Eof) {
   Step step = none.reader.eof();
   EXPECT_EQ(step.error.reason, Reason::upstream_closed);
   EXPECT_EQ(step.error.retry, Retry::if_reused);
-  for (const std::string_view cut : {"H", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-                                     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "HTTP/1.1 100 Continue\r\n\r\n"}) {
+  for (const std::string_view cut :
+       {"H", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "HTTP/1.1 100 Continue\r\n\r\n"}) {
     ResponseRun run(cut);
     step = run.reader.eof();
     EXPECT_EQ(step.event, Event::error) << cut;
@@ -180,9 +196,12 @@ TEST(ResponseReader, Limits) {
   limits.header_bytes = 40;
   limits.header_count = 2;
   for (const size_t step : kSteps) {
-    EXPECT_EQ(ResponseRun("HTTP/1.1 200 " + std::string(30, 'a'), step, Method::get, limits).word(), "response_too_large");
-    EXPECT_EQ(ResponseRun("HTTP/1.1 200 OK\r\nA: " + std::string(50, 'a'), step, Method::get, limits).word(), "response_too_large");
-    EXPECT_EQ(ResponseRun("HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n", step, Method::get, limits).word(), "response_too_large");
+    EXPECT_EQ(ResponseRun("HTTP/1.1 200 " + std::string(30, 'a'), step, Method::get, limits).word(),
+              "response_too_large");
+    EXPECT_EQ(ResponseRun("HTTP/1.1 200 OK\r\nA: " + std::string(50, 'a'), step, Method::get, limits).word(),
+              "response_too_large");
+    EXPECT_EQ(ResponseRun("HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n", step, Method::get, limits).word(),
+              "response_too_large");
   }
 }
 

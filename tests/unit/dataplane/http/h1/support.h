@@ -22,9 +22,11 @@ struct Message {
   std::vector<int> interim;
 };
 
-// Feeds `input` in pieces of `step` bytes (0 = all at once) from memory of exactly that size, so that a sanitizer sees each byte too far.
+// Feeds `input` in pieces of `step` bytes (0 = all at once) from memory of exactly that size, so that a sanitizer sees
+// each byte too far.
 template <class Reader, class Head>
-void feed(Reader& reader, std::string_view input, size_t step, Arena& arena, Head& head, Message& out, const Limits& limits = {}) {
+void feed(Reader& reader, std::string_view input, size_t step, Arena& arena, Head& head, Message& out,
+          const Limits& limits = {}) {
   size_t available = step == 0 ? input.size() : 0;
   while (!out.complete && out.error.reason == Reason::none) {
     const size_t size = available - out.consumed;
@@ -79,7 +81,8 @@ struct RequestRun {
 };
 
 struct ResponseRun {
-  explicit ResponseRun(std::string_view input, size_t step = 0, Method method = Method::get, const Limits& limits = {}) {
+  explicit ResponseRun(std::string_view input, size_t step = 0, Method method = Method::get,
+                       const Limits& limits = {}) {
     reader.reset(method);
     feed(reader, input, step, arena, head, message, limits);
   }

@@ -33,14 +33,17 @@ TEST_F(Writer, Request) {
   head.fields.add("Accept", "*/*");
   EXPECT_EQ(request(Framing::none), "GET /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\n\r\n");
   head.method = Method::post;
-  EXPECT_EQ(request(Framing::none), "POST /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(request(Framing::none),
+            "POST /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nContent-Length: 0\r\n\r\n");
   head.content_length = 12;
   head.wants_trailers = true;
   EXPECT_EQ(request(Framing::length),
-            "POST /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nContent-Length: 12\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+            "POST /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nContent-Length: 12\r\nTE: "
+            "trailers\r\nConnection: TE\r\n\r\n");
   head.upgrade = "websocket";
   EXPECT_EQ(request(Framing::chunked),
-            "POST /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nConnection: TE, Upgrade\r\n"
+            "POST /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nTransfer-Encoding: chunked\r\nTE: "
+            "trailers\r\nConnection: TE, Upgrade\r\n"
             "Upgrade: websocket\r\n\r\n");
   EXPECT_EQ(dropped, 0u);
 }
@@ -95,9 +98,11 @@ TEST_F(Writer, Response) {
             "HTTP/1.1 200 OK\r\nServer: x\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 5\r\n\r\n");
   answer.fields.add("Date", "yesterday");
   answer.reason = "Fine";
-  EXPECT_EQ(response({.framing = Framing::chunked, .close = true, .date = date}),
-            "HTTP/1.1 200 Fine\r\nServer: x\r\nDate: yesterday\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
-  EXPECT_EQ(response({.framing = Framing::until_close}), "HTTP/1.1 200 Fine\r\nServer: x\r\nDate: yesterday\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(
+      response({.framing = Framing::chunked, .close = true, .date = date}),
+      "HTTP/1.1 200 Fine\r\nServer: x\r\nDate: yesterday\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(response({.framing = Framing::until_close}),
+            "HTTP/1.1 200 Fine\r\nServer: x\r\nDate: yesterday\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(response({.framing = Framing::none, .client_version = Version::http10, .keep_alive_10 = true}),
             "HTTP/1.1 200 Fine\r\nServer: x\r\nDate: yesterday\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n");
 }
@@ -109,13 +114,15 @@ TEST_F(Writer, ResponseWithoutContent) {
   answer.status = 100;
   EXPECT_EQ(response({.close = true, .date = "x"}), "HTTP/1.1 100 Continue\r\n\r\n");
   answer.status = 101;
-  EXPECT_EQ(response({.upgrade = "websocket"}), "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+  EXPECT_EQ(response({.upgrade = "websocket"}),
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
   answer.status = 304;
   answer.content_length.reset();
   EXPECT_EQ(response({}), "HTTP/1.1 304 Not Modified\r\n\r\n");
   answer.status = 426;
   answer.content_length = 0;
-  EXPECT_EQ(response({.close = true, .upgrade = "a"}), "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\nConnection: close, Upgrade\r\nUpgrade: a\r\n\r\n");
+  EXPECT_EQ(response({.close = true, .upgrade = "a"}),
+            "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\nConnection: close, Upgrade\r\nUpgrade: a\r\n\r\n");
 }
 
 TEST_F(Writer, ResponseCannotBeSplit) {
@@ -140,7 +147,9 @@ TEST_F(Writer, ChunksAndTrailers) {
 }
 
 TEST_F(Writer, WhatIsWrittenIsRead) {
-  const std::string input = "PUT /a%2fb?c HTTP/1.1\r\nHost: h:1\r\nA: 1\r\na: 2\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nConnection: TE\r\n\r\n0\r\n\r\n";
+  const std::string input =
+      "PUT /a%2fb?c HTTP/1.1\r\nHost: h:1\r\nA: 1\r\na: 2\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nConnection: "
+      "TE\r\n\r\n0\r\n\r\n";
   RequestRun first(input);
   ASSERT_TRUE(first.message.complete);
   std::string out(max_head_size(first.head), '\0');
