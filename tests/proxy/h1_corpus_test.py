@@ -19,7 +19,7 @@ CASES = h1_cases.read(os.path.join(HERE, "h1_cases.txt"))
 PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "10"))  # a hang becomes a failure; nothing waits so long that works
 # How long nothing has to happen where nothing should: the connection stays open, the upstream gets nothing.
 QUIET = 0.05
-LOCAL = (400, 403, 404, 405, 426, 501, 503)
+LOCAL = (200, 204, 400, 403, 404, 405, 426, 501, 503)
 
 
 class Fail(Exception):
