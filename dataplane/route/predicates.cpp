@@ -10,7 +10,8 @@ namespace {
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 constexpr int hex(char c) {
@@ -44,8 +45,10 @@ std::string_view decode(std::string_view encoded, std::string& into) {
   return into;
 }
 
-// RFC 9110 5.3: several lines of one name are one list. Host and Upgrade are not among the fields (message.h) but may be asked for.
-bool find_header(const http::RequestHead& request, std::string_view name, std::string& joined, std::string_view& value) {
+// RFC 9110 5.3: several lines of one name are one list. Host and Upgrade are not among the fields (message.h) but may
+// be asked for.
+bool find_header(const http::RequestHead& request, std::string_view name, std::string& joined,
+                 std::string_view& value) {
   size_t found = 0;
   for (const http::Field& field : request.fields.all()) {
     if (!equal_ignoring_case(field.name, name)) continue;
@@ -106,8 +109,8 @@ const char* kind_word(ir::ValueKind kind) {
   return "unknown kind";
 }
 
-std::string expectation(std::string_view what, std::string_view name, ir::ValueKind kind, std::string_view expected, bool found,
-                        std::string_view value) {
+std::string expectation(std::string_view what, std::string_view name, ir::ValueKind kind, std::string_view expected,
+                        bool found, std::string_view value) {
   std::string out = fmt::format("{} {}: expected {}", what, name, kind_word(kind));
   if (kind != ir::ValueKind::Present) out += fmt::format(" '{}'", expected);
   out += found ? fmt::format(", got '{}'", value) : std::string(", it is absent");
@@ -151,7 +154,8 @@ void Predicates::compile(const ir::Route& route) {
   compile_all(route.query(), regexes_);
 }
 
-Lost Predicates::check(const ir::Route& route, const http::RequestHead& request, Scratch& scratch, std::string* detail) const {
+Lost Predicates::check(const ir::Route& route, const http::RequestHead& request, Scratch& scratch,
+                       std::string* detail) const {
   if (!method_holds(route, request.method_name)) {
     if (detail != nullptr) *detail = method_detail(route, request.method_name);
     return Lost::method;
@@ -166,7 +170,8 @@ Lost Predicates::check(const ir::Route& route, const http::RequestHead& request,
       std::string_view value;
       const bool found = find_header(request, view(match->name()), scratch.joined, value);
       if (found && value_holds(match->kind(), view(match->value()), value, compiled)) continue;
-      if (detail != nullptr) *detail = expectation("header", view(match->name()), match->kind(), view(match->value()), found, value);
+      if (detail != nullptr)
+        *detail = expectation("header", view(match->name()), match->kind(), view(match->value()), found, value);
       return Lost::header;
     }
   }
@@ -177,7 +182,9 @@ Lost Predicates::check(const ir::Route& route, const http::RequestHead& request,
       const bool found = find_query(request.query, view(match->name()), value);
       if (found) value = decode(value, scratch.decoded);
       if (found && value_holds(match->kind(), view(match->value()), value, compiled)) continue;
-      if (detail != nullptr) *detail = expectation("query parameter", view(match->name()), match->kind(), view(match->value()), found, value);
+      if (detail != nullptr)
+        *detail =
+            expectation("query parameter", view(match->name()), match->kind(), view(match->value()), found, value);
       return Lost::query;
     }
   }

@@ -64,7 +64,8 @@ bool Regex::replace(std::string_view text, std::string_view substitution, size_t
                     std::string_view& out) const {
   Groups groups;
   const int wanted = std::min<int>(1 + impl_->re.NumberOfCapturingGroups(), static_cast<int>(groups.size()));
-  if (!impl_->re.Match({text.data(), text.size()}, 0, text.size(), RE2::UNANCHORED, groups.data(), wanted)) return false;
+  if (!impl_->re.Match({text.data(), text.size()}, 0, text.size(), RE2::UNANCHORED, groups.data(), wanted))
+    return false;
   const std::string_view before = text.substr(0, static_cast<size_t>(groups[0].data() - text.data()));
   const std::string_view after = text.substr(before.size() + groups[0].size());
   size_t total = before.size() + after.size();

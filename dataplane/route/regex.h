@@ -1,5 +1,6 @@
-// RE2 behind one small class: linear time, bounded memory, nothing logged. The only place of the data plane that includes re2; also used by filters
-// that rewrite. Patterns were checked by the control plane with the same limits (common/ir/regex_limits.h); one that still fails is never a match.
+// RE2 behind one small class: linear time, bounded memory, nothing logged. The only place of the data plane that
+// includes re2; also used by filters that rewrite. Patterns were checked by the control plane with the same limits
+// (common/ir/regex_limits.h); one that still fails is never a match.
 #pragma once
 #include <memory>
 #include <string_view>
@@ -18,9 +19,11 @@ class Regex {
 
   // The pattern covers all of text.
   [[nodiscard]] bool full_match(std::string_view text) const;
-  // Replaces the leftmost match in text by `substitution` (\0..\9: groups, \\: a backslash); the rest stays. One pass to measure, one to fill, into the arena.
-  // False: no match, a substitution that is not well formed, or a result over max_bytes; `out` is then untouched.
-  [[nodiscard]] bool replace(std::string_view text, std::string_view substitution, size_t max_bytes, Arena& arena, std::string_view& out) const;
+  // Replaces the leftmost match in text by `substitution` (\0..\9: groups, \\: a backslash); the rest stays. One pass
+  // to measure, one to fill, into the arena. False: no match, a substitution that is not well formed, or a result over
+  // max_bytes; `out` is then untouched.
+  [[nodiscard]] bool replace(std::string_view text, std::string_view substitution, size_t max_bytes, Arena& arena,
+                             std::string_view& out) const;
 
  private:
   struct Impl;

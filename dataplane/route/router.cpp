@@ -12,7 +12,7 @@
 namespace sluice::route {
 namespace {
 
-constexpr size_t kMaxHost = 255;        // RFC 1035 2.3.4; longer names have no virtual host of their own
+constexpr size_t kMaxHost = 255;  // RFC 1035 2.3.4; longer names have no virtual host of their own
 constexpr size_t kSweepAtApply = 256;
 constexpr size_t kSweepAtMatch = 4;
 constexpr size_t kMinSlots = 64, kMaxSlots = 32768;
@@ -40,10 +40,12 @@ struct HostHash {
   size_t operator()(std::string_view text) const { return hash_of(text); }
 };
 
-// Filled by exact hits: host name -> its virtual host. `epoch` empties it at each apply without a write.
+// Filled by exact hits: host name -> its virtual host, in one of two neighbouring slots. `epoch` empties it at each
+// apply without a write; `tag` (the hash's upper half) spares a look at another host's memory.
 struct ExactSlot {
   VirtualHost* host = nullptr;
-  uint64_t epoch = 0;
+  uint32_t epoch = 0;
+  uint32_t tag = 0;
 };
 // Filled by all other answers (wildcard, "*", none): they need the asked name beside the answer.
 struct OtherSlot {
@@ -60,8 +62,8 @@ struct Router::Impl {
   uint64_t epoch = 0;
   std::vector<ExactSlot> exact;
   std::array<OtherSlot, 128> other{};
-  std::vector<VirtualHostPtr> loaded;                                       // at VirtualHost::loaded_index
-  std::unordered_map<std::string_view, VirtualHost*, HostHash> by_name;     // keys point into the virtual hosts
+  std::vector<VirtualHostPtr> loaded;                                    // at VirtualHost::loaded_index
+  std::unordered_map<std::string_view, VirtualHost*, HostHash> by_name;  // keys point into the virtual hosts
   size_t sweep_left = 0, sweep_at = 0;
   Scratch scratch;
 
@@ -127,14 +129,24 @@ struct Router::Impl {
 
   VirtualHost* find(std::string_view host) {
     const uint64_t hash = hash_of(host);
-    ExactSlot* const slot = exact.empty() ? nullptr : &exact[hash & (exact.size() - 1)];
-    if (slot != nullptr && slot->epoch == epoch && slot->host->name() == host) return slot->host;
+    const auto tag = static_cast<uint32_t>(hash >> 32);
+    const auto round = static_cast<uint32_t>(epoch);
+    ExactSlot* slot = nullptr;
+    if (!exact.empty()) {
+      slot = &exact[hash & (exact.size() - 1) & ~size_t{1}];
+      for (ExactSlot* one = slot; one != slot + 2; ++one) {
+        if (one->tag == tag && one->epoch == round && one->host->name() == host) return one->host;
+      }
+      if (slot->epoch == round) ++slot;
+    }
     OtherSlot& other_slot = other[(hash >> 32) % other.size()];
-    if (other_slot.epoch == epoch && std::string_view(other_slot.name.data(), other_slot.size) == host) return other_slot.host;
-    // A client must not name a pattern: "*" in Host is refused by the codec, and here it would only find that pattern's routes.
+    if (other_slot.epoch == epoch && std::string_view(other_slot.name.data(), other_slot.size) == host)
+      return other_slot.host;
+    // A client must not name a pattern: "*" in Host is refused by the codec, and here it would only find that pattern's
+    // routes.
     if (!host.empty() && host.size() <= kMaxHost && host.front() != '*') {
       if (VirtualHost* found = get(host); found != nullptr) {
-        if (slot != nullptr) *slot = {found, epoch};
+        if (slot != nullptr) *slot = {found, round, tag};
         return found;
       }
     }
@@ -149,7 +161,8 @@ struct Router::Impl {
     return found;
   }
 
-  // Looks again at up to `budget` virtual hosts held from earlier tables. Only those not found since the last apply can go, and no cache slot names these.
+  // Looks again at up to `budget` virtual hosts held from earlier tables. Only those not found since the last apply can
+  // go, and no cache slot names these.
   void sweep(size_t budget) {
     while (sweep_left > 0 && budget-- > 0) {
       --sweep_left;
@@ -203,7 +216,8 @@ Match Router::match(const http::RequestHead& request, std::vector<Candidate>* ex
     const auto lost_by_host = [&](VirtualHost* general) {
       if (general == nullptr || general == host) return;
       for (uint32_t i = 0; i < general->size(); ++i) {
-        explain->push_back({general->route(i), Lost::host, fmt::format("host: '{}' is less specific than '{}'", general->name(), host->name())});
+        explain->push_back({general->route(i), Lost::host,
+                            fmt::format("host: '{}' is less specific than '{}'", general->name(), host->name())});
       }
     };
     if (host->name() != "*") {

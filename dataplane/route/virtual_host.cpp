@@ -22,7 +22,8 @@ VirtualHostPtr VirtualHost::load(const ir::VirtualHostRef& ref) {
   VirtualHostPtr host(new VirtualHost);
   host->bytes_ = std::make_unique<char[]>(data->size());  // aligned for every scalar of the buffer
   std::memcpy(host->bytes_.get(), data->data(), data->size());
-  // The agent verified the table; a nested buffer costs next to nothing to verify where it is first used, and then nothing here depends on that.
+  // The agent verified the table; a nested buffer costs next to nothing to verify where it is first used, and then
+  // nothing here depends on that.
   flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(host->bytes_.get()), data->size());
   if (!verifier.VerifyBuffer<ir::VirtualHost>(nullptr)) return {};
   host->table_ = flatbuffers::GetRoot<ir::VirtualHost>(host->bytes_.get());
@@ -54,7 +55,8 @@ void VirtualHost::read_routes() {
     RouteEntry& entry = routes_[i];
     entry.route = table_->routes()->Get(i);
     const auto holds_any = [](const auto* list) { return list != nullptr && list->size() > 0; };
-    entry.plain = !holds_any(entry.route->methods()) && !holds_any(entry.route->headers()) && !holds_any(entry.route->query());
+    entry.plain =
+        !holds_any(entry.route->methods()) && !holds_any(entry.route->headers()) && !holds_any(entry.route->query());
     entry.predicates.compile(*entry.route);
     if (entry.route->path_kind() == ir::PathKind::Regex) entry.path = Regex::compile(view(entry.route->path()));
   }
@@ -66,7 +68,8 @@ void VirtualHost::read_paths(const flatbuffers::Vector<flatbuffers::Offset<ir::P
   to.reserve(from->size());
   for (const ir::PathEntry* entry : *from) {
     const auto* routes = entry->routes();
-    const bool usable = routes != nullptr && std::all_of(routes->begin(), routes->end(), [&](uint32_t i) { return i < route_count; });
+    const bool usable =
+        routes != nullptr && std::all_of(routes->begin(), routes->end(), [&](uint32_t i) { return i < route_count; });
     if (usable) to.push_back({view(entry->path()), routes});
   }
   const auto by_path = [](const PathEntry& a, const PathEntry& b) { return a.path < b.path; };
@@ -87,7 +90,8 @@ bool VirtualHost::each_candidate(std::string_view path, Visit&& visit) const {
   for (const uint32_t index : regex_) {
     if (routes_[index].path->full_match(path) && visit(index, 0)) return true;
   }
-  // Every entry that begins `path` begins also the last entry that is not after `path`: walk up from there, longest first.
+  // Every entry that begins `path` begins also the last entry that is not after `path`: walk up from there, longest
+  // first.
   const auto after = [](std::string_view value, const PathEntry& entry) { return value < entry.path; };
   const auto next = std::upper_bound(prefix_.begin(), prefix_.end(), path, after);
   uint32_t at = next == prefix_.begin() ? kNone : static_cast<uint32_t>(next - prefix_.begin() - 1);

@@ -1,5 +1,6 @@
-// One virtual host at run time: a copy of its bytes, its compiled regexes, and what other rooms keep for each route. Shared by the Router and by streams
-// through VirtualHostPtr; lives until the last of them lets go. Immutable but for the route states. Never points into the mapped table.
+// One virtual host at run time: a copy of its bytes, its compiled regexes, and what other rooms keep for each route.
+// Shared by the Router and by streams through VirtualHostPtr; lives until the last of them lets go. Immutable but for
+// the route states. Never points into the mapped table.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,7 +15,8 @@
 
 namespace sluice::route {
 
-// What another room (the worker) keeps for a route: its counter slot, resolved clusters... Made on first use, destroyed with the virtual host.
+// What another room (the worker) keeps for a route: its counter slot, resolved clusters... Made on first use, destroyed
+// with the virtual host.
 class RouteState {
  public:
   virtual ~RouteState() = default;

@@ -1,5 +1,6 @@
-// Gathers what one connection sends until it flushes, so that a head and the body bytes behind it leave in one writev. One per worker: between two
-// flushes only one connection sends; another one that begins makes the first write what it has. Holds views, copies nothing but heads and chunk framing.
+// Gathers what one connection sends until it flushes, so that a head and the body bytes behind it leave in one writev.
+// One per worker: between two flushes only one connection sends; another one that begins makes the first write what it
+// has. Holds views, copies nothing but heads and chunk framing.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -20,7 +21,9 @@ class Batch {
 
   Connection* owner = nullptr;
 
-  [[nodiscard]] bool has_room(size_t parts, size_t bytes) const { return count_ + parts <= kParts && used_ + bytes <= kScratch; }
+  [[nodiscard]] bool has_room(size_t parts, size_t bytes) const {
+    return count_ + parts <= kParts && used_ + bytes <= kScratch;
+  }
   // Space for what is made here; at most kScratch - used bytes. wrote() adds what was filled.
   [[nodiscard]] std::span<char> space() { return {scratch_.get() + used_, kScratch - used_}; }
   void wrote(size_t bytes) {

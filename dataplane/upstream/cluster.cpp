@@ -8,7 +8,9 @@ namespace {
 
 std::string text(const flatbuffers::String* from) { return from == nullptr ? std::string() : from->str(); }
 
-bool before(const net::Address& a, const net::Address& b) { return a.bytes != b.bytes ? a.bytes < b.bytes : a.port < b.port; }
+bool before(const net::Address& a, const net::Address& b) {
+  return a.bytes != b.bytes ? a.bytes < b.bytes : a.port < b.port;
+}
 
 }  // namespace
 
@@ -24,7 +26,12 @@ net::Address to_address(const ir::Endpoint& endpoint) {
 }
 
 Cluster::Cluster(const ir::Cluster& from, shared::ClusterSlot& counters)
-    : name_(text(from.name())), hash_(from.hash()), lb_(from.lb()), protocol_(from.protocol()), connect_ms_(from.connect_ms()), counters_(&counters) {
+    : name_(text(from.name())),
+      hash_(from.hash()),
+      lb_(from.lb()),
+      protocol_(from.protocol()),
+      connect_ms_(from.connect_ms()),
+      counters_(&counters) {
   if (const ir::UpstreamTls* tls = from.tls(); tls != nullptr) {
     tls_ = std::make_unique<TlsPolicy>(TlsPolicy{tls->verify(), text(tls->sni()), text(tls->ca_pem())});
   }
@@ -34,7 +41,8 @@ void Cluster::update(const ir::ClusterEndpoints* from, std::vector<Endpoint*>& c
   if (from != nullptr && known_ && from->hash() == endpoints_hash_) return;
   known_ = from != nullptr;
   endpoints_hash_ = from == nullptr ? 0 : from->hash();
-  const bool not_found = from != nullptr && from->empty_reason() != nullptr && from->empty_reason()->string_view() == "service_not_found";
+  const bool not_found =
+      from != nullptr && from->empty_reason() != nullptr && from->empty_reason()->string_view() == "service_not_found";
   empty_reason_ = not_found ? http::Reason::service_not_found : http::Reason::no_endpoints;
 
   std::vector<std::pair<net::Address, bool>> wanted;
@@ -58,7 +66,8 @@ void Cluster::update(const ir::ClusterEndpoints* from, std::vector<Endpoint*>& c
     Endpoint& endpoint = *endpoints_.back();
     endpoint.ready = ready;
     if (ready) ready_.push_back(&endpoint);
-    else if (endpoint.idle != nullptr) closing.push_back(&endpoint);  // draining: no new streams, so nothing would reuse them
+    else if (endpoint.idle != nullptr)
+      closing.push_back(&endpoint);  // draining: no new streams, so nothing would reuse them
   }
   for (std::unique_ptr<Endpoint>& endpoint : old) {
     if (endpoint == nullptr) continue;

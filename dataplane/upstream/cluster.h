@@ -1,5 +1,6 @@
-// A named set of endpoints with its policy. Made by Upstreams at first use, updated in place when endpoints change, replaced when its own
-// content changes. Held by Upstreams, by streams, and by each of its connections. Never points into the mapped table.
+// A named set of endpoints with its policy. Made by Upstreams at first use, updated in place when endpoints change,
+// replaced when its own content changes. Held by Upstreams, by streams, and by each of its connections. Never points
+// into the mapped table.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -25,10 +26,10 @@ class Endpoint {
   explicit Endpoint(const net::Address& to) : address(to) {}
   net::Address address;
   bool ready = false;
-  bool gone = false;            // no longer in the set
-  uint32_t active = 0;          // exchanges
-  uint32_t connections = 0;     // idle or not
-  Connection* idle = nullptr;   // last used first
+  bool gone = false;           // no longer in the set
+  uint32_t active = 0;         // exchanges
+  uint32_t connections = 0;    // idle or not
+  Connection* idle = nullptr;  // last used first
 };
 
 // What TLS towards an upstream needs, copied from the table.
@@ -53,7 +54,8 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   // Why there is none.
   [[nodiscard]] http::Reason empty_reason() const { return empty_reason_; }
 
-  // Takes over the set, keeping the objects of endpoints that stay. Gives those with idle connections that must go to `closing`. Null: the set has no such cluster.
+  // Takes over the set, keeping the objects of endpoints that stay. Gives those with idle connections that must go to
+  // `closing`. Null: the set has no such cluster.
   void update(const ir::ClusterEndpoints* from, std::vector<Endpoint*>& closing);
   // All leave; the cluster is no longer in the table.
   void retire(std::vector<Endpoint*>& closing);
@@ -61,11 +63,11 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   // A connection of this endpoint is gone for good.
   void released(Endpoint& endpoint);
 
-  uint64_t epoch = 0;          // Upstreams': of the last look at the table
-  uint32_t index = 0;          // Upstreams'
-  uint32_t next = 0;           // round robin
-  std::shared_ptr<net::TlsClientContext> tls_context;   // the connector's, made at first connect
-  bool tls_refused = false;    // it cannot be made
+  uint64_t epoch = 0;                                  // Upstreams': of the last look at the table
+  uint32_t index = 0;                                  // Upstreams'
+  uint32_t next = 0;                                   // round robin
+  std::shared_ptr<net::TlsClientContext> tls_context;  // the connector's, made at first connect
+  bool tls_refused = false;                            // it cannot be made
 
  private:
   std::string name_;
@@ -76,11 +78,11 @@ class Cluster : public std::enable_shared_from_this<Cluster> {
   std::unique_ptr<TlsPolicy> tls_;
   shared::ClusterSlot* counters_;
   uint64_t endpoints_hash_ = 0;
-  bool known_ = false;         // endpoints_hash_ is of a set
+  bool known_ = false;  // endpoints_hash_ is of a set
   bool retired_ = false;
   http::Reason empty_reason_ = http::Reason::no_endpoints;
-  std::vector<std::unique_ptr<Endpoint>> endpoints_;   // in the set, sorted by address and port
-  std::vector<std::unique_ptr<Endpoint>> departed_;    // gone, with connections left
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;  // in the set, sorted by address and port
+  std::vector<std::unique_ptr<Endpoint>> departed_;   // gone, with connections left
   std::vector<Endpoint*> ready_;
 };
 

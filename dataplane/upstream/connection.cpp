@@ -13,7 +13,8 @@ using http::Reason;
 using http::Retry;
 using net::Io;
 
-bool Connection::open(std::unique_ptr<net::Transport> transport, std::shared_ptr<Cluster> cluster, Endpoint& endpoint, uint64_t connect_ms) {
+bool Connection::open(std::unique_ptr<net::Transport> transport, std::shared_ptr<Cluster> cluster, Endpoint& endpoint,
+                      uint64_t connect_ms) {
   transport_ = std::move(transport);
   cluster_ = std::move(cluster);
   endpoint_ = &endpoint;
@@ -92,8 +93,8 @@ bool Connection::alive_when_idle() {
 void Connection::on_event(uint32_t events) {
   if (phase_ == Phase::connecting) return continue_connect();
   if (!now_.active) {
-    // Idle: an end, or bytes that nobody asked for. Whatever they are, they are no answer to the next request. TLS has messages of its own (late
-    // session tickets), which a read takes in.
+    // Idle: an end, or bytes that nobody asked for. Whatever they are, they are no answer to the next request. TLS has
+    // messages of its own (late session tickets), which a read takes in.
     if (transport_->secure() && (events & net::kHangup) == 0 && alive_when_idle()) return;
     return close();
   }
@@ -148,7 +149,8 @@ void Connection::set_interest() {
   const uint32_t before = std::exchange(interest_, wanted);
   if (wanted == 0) context_.reactor.remove(transport_->fd(), *this);  // a hang-up would be told again and again
   else if (before != 0) context_.reactor.modify(transport_->fd(), *this, wanted);
-  else if (!context_.reactor.add(transport_->fd(), *this, wanted)) poke();  // no memory in the kernel: look at it now and then
+  else if (!context_.reactor.add(transport_->fd(), *this, wanted))
+    poke();  // no memory in the kernel: look at it now and then
 }
 
 void Connection::poke() {
@@ -187,13 +189,15 @@ void Connection::on_timer() {
 }
 
 void Connection::fail(Reason reason, Retry retry, int detail, After after) {
-  report({.reason = reason, .side = http::Side::upstream, .retry = retry, .detail = static_cast<int16_t>(detail)}, after);
+  report({.reason = reason, .side = http::Side::upstream, .retry = retry, .detail = static_cast<int16_t>(detail)},
+         after);
 }
 
 // The end of the exchange and of the connection.
 void Connection::report(const http::Error& error, After after) {
   http::ResponseEvents* const events = now_.events;
-  if (error.reason == Reason::upstream_reset || error.reason == Reason::upstream_closed || error.reason == Reason::response_cut) {
+  if (error.reason == Reason::upstream_reset || error.reason == Reason::upstream_closed ||
+      error.reason == Reason::response_cut) {
     cluster_->counters().resets.add();
   }
   close();
@@ -204,8 +208,9 @@ void Connection::report(const http::Error& error, After after) {
 
 // The answer is complete and the stream knows. `clean`: nothing came behind it.
 void Connection::finish(bool clean) {
-  const bool again = clean && phase_ == Phase::open && now_.request_done && !now_.write_failed && !now_.tunnel && !now_.suspended &&
-                     reader_.keep_alive() && transport_->pending() == 0 && endpoint_->ready && !cluster_->retired();
+  const bool again = clean && phase_ == Phase::open && now_.request_done && !now_.write_failed && !now_.tunnel &&
+                     !now_.suspended && reader_.keep_alive() && transport_->pending() == 0 && endpoint_->ready &&
+                     !cluster_->retired();
   if (!again) return close();
   ++serial_;
   end_exchange();

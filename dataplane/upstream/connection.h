@@ -1,11 +1,13 @@
-// One connection to an endpoint, HTTP/1.1: carries one exchange at a time, between them it waits in the IdlePool. Objects are used again (Context::free) and
-// never destroyed before Upstreams, so a stale pointer in a call chain is harmless: `serial_` tells whether it still is the same exchange.
+// One connection to an endpoint, HTTP/1.1: carries one exchange at a time, between them it waits in the IdlePool.
+// Objects are used again (Context::free) and never destroyed before Upstreams, so a stale pointer in a call chain is
+// harmless: `serial_` tells whether it still is the same exchange.
 //
 //   free --open()--> connecting --handshake--> open --close()--> free
 //   within open:  idle --begin()--> active --answer complete--> idle, or close() when it must not be used again
 //
-// An exchange begun while connecting gathers its bytes in held_. Nothing is ever sent to a connection that has sent bytes nobody asked for.
-// Must never: report two ends of one exchange, reuse a connection whose request or answer was not complete, call events from start().
+// An exchange begun while connecting gathers its bytes in held_. Nothing is ever sent to a connection that has sent
+// bytes nobody asked for. Must never: report two ends of one exchange, reuse a connection whose request or answer was
+// not complete, call events from start().
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -22,8 +24,8 @@
 namespace sluice::upstream {
 
 struct IdleLinks {
-  Connection *older = nullptr, *newer = nullptr;   // over all
-  Connection *above = nullptr, *below = nullptr;   // of the endpoint
+  Connection *older = nullptr, *newer = nullptr;  // over all
+  Connection *above = nullptr, *below = nullptr;  // of the endpoint
   uint64_t since_ms = 0;
   bool linked = false;
 };
@@ -37,7 +39,8 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   explicit Connection(Context& context) : context_(context) {}
 
   // Takes a transport on its way. False with errno if the event loop does not take it.
-  [[nodiscard]] bool open(std::unique_ptr<net::Transport> transport, std::shared_ptr<Cluster> cluster, Endpoint& endpoint, uint64_t connect_ms);
+  [[nodiscard]] bool open(std::unique_ptr<net::Transport> transport, std::shared_ptr<Cluster> cluster,
+                          Endpoint& endpoint, uint64_t connect_ms);
   void begin(http::ResponseEvents& events, Arena& arena, Attempts& attempts, const AttemptOptions& options);
   [[nodiscard]] Endpoint& endpoint() const { return *endpoint_; }
   [[nodiscard]] net::Transport& transport() const { return *transport_; }
@@ -48,7 +51,7 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   // Writes what the batch holds for this connection.
   void write_batch();
 
-  IdleLinks idle_links;   // IdlePool's
+  IdleLinks idle_links;  // IdlePool's
 
  private:
   enum class Phase : uint8_t { free, connecting, open };
@@ -71,7 +74,8 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   void set_interest();
   void arm();
   void poke();
-  // What follows an error: a flush, as after every event that the reactor began, or nothing where the caller flushes or the stream itself called.
+  // What follows an error: a flush, as after every event that the reactor began, or nothing where the caller flushes or
+  // the stream itself called.
   enum class After : uint8_t { flush, nothing };
   void fail(http::Reason reason, http::Retry retry, int detail, After after = After::flush);
   void report(const http::Error& error, After after = After::flush);
@@ -101,7 +105,7 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   std::unique_ptr<net::Transport> transport_;
   std::shared_ptr<Cluster> cluster_;
   Endpoint* endpoint_ = nullptr;
-  net::PendingBuffer held_;            // connecting: request bytes; open: the begin of an answer's head
+  net::PendingBuffer held_;  // connecting: request bytes; open: the begin of an answer's head
   uint64_t connect_deadline_ms_ = 0;
   uint64_t connect_start_ns_ = 0;
 
@@ -115,15 +119,15 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
     uint8_t informational = 0;
     bool active = false;
     bool request_begun = false, request_done = false;
-    bool wrote = false;                // a byte may have left
+    bool wrote = false;  // a byte may have left
     bool write_failed = false;
     bool head_seen = false, response_done = false;
     bool wants_upgrade = false, tunnel = false;
-    bool blocked = false;              // send_body said false
+    bool blocked = false;  // send_body said false
     bool paused = false;
-    bool suspended = false;            // not read from while paused
-    bool poked = false;                // the timer means: read now
-    uint64_t body_left = 0;            // Framing::length
+    bool suspended = false;  // not read from while paused
+    bool poked = false;      // the timer means: read now
+    uint64_t body_left = 0;  // Framing::length
   };
   Exchange now_;
   http::h1::ResponseReader reader_;

@@ -55,7 +55,8 @@ bool Connection::read_once() {
   return more;
 }
 
-// Tells what `in` holds, then one flush, whatever happened: the stream may have begun another attempt or an answer of its own. False: the exchange is over.
+// Tells what `in` holds, then one flush, whatever happened: the stream may have begun another attempt or an answer of
+// its own. False: the exchange is over.
 bool Connection::process(http::Bytes in) {
   const uint32_t serial = serial_;
   http::ResponseEvents& events = *now_.events;
@@ -122,7 +123,8 @@ bool Connection::on_head(bool end) {
   http::ResponseEvents& events = *now_.events;
   http::ResponseHead& head = *now_.head;
   if (head.status == 101) {
-    // RFC 9110 15.2.2: only towards an Upgrade, and it says to what. Else the next bytes would be taken for what they are not.
+    // RFC 9110 15.2.2: only towards an Upgrade, and it says to what. Else the next bytes would be taken for what they
+    // are not.
     if (!now_.wants_upgrade || head.upgrade.empty()) {
       fail(Reason::bad_response, Retry::no, 101, After::nothing);
       return false;

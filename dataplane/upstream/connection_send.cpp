@@ -7,8 +7,11 @@ namespace sluice::upstream {
 
 using http::h1::Framing;
 
-// Nothing is sent any more once the answer ended or the upstream stopped reading; the stream learns why from the answer or the error.
-bool Connection::sending() const { return now_.active && !now_.request_done && !now_.write_failed && !now_.response_done; }
+// Nothing is sent any more once the answer ended or the upstream stopped reading; the stream learns why from the answer
+// or the error.
+bool Connection::sending() const {
+  return now_.active && !now_.request_done && !now_.write_failed && !now_.response_done;
+}
 
 // Space in the batch for bytes made here (and a view or two behind them), writing out what fills it.
 std::span<char> Connection::room(size_t bytes) {
@@ -127,7 +130,8 @@ void Connection::write_batch() {
   arm();
 }
 
-// The upstream takes nothing more. It may have answered before (413, a redirect...): the answer, or the error, comes with the next event.
+// The upstream takes nothing more. It may have answered before (413, a redirect...): the answer, or the error, comes
+// with the next event.
 void Connection::write_failed() {
   now_.write_failed = true;
   now_.blocked = false;

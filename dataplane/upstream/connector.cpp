@@ -26,14 +26,16 @@ class TcpConnector final : public Connector {
   }
 
  private:
-  // The context of a cluster is made once; a policy that cannot be honoured is said once and then refuses every request.
+  // The context of a cluster is made once; a policy that cannot be honoured is said once and then refuses every
+  // request.
   static bool prepare(Cluster& cluster, const TlsPolicy& tls) {
     if (cluster.tls_context != nullptr) return true;
     if (cluster.tls_refused) return false;
     auto made = net::TlsClientContext::make({.verify = tls.verify, .ca_pem = tls.ca_pem, .ciphers = {}});
     if (!made.has_value()) {
       cluster.tls_refused = true;
-      log::error("the cluster's TLS policy cannot be used", {{"cluster", cluster.name()}, {"error", made.error().message}});
+      log::error("the cluster's TLS policy cannot be used",
+                 {{"cluster", cluster.name()}, {"error", made.error().message}});
       return false;
     }
     cluster.tls_context = std::move(*made);

@@ -1,4 +1,5 @@
-// How an upstream connection comes to be: a transport on its way to an address. One per Upstreams; tests give their own.
+// How an upstream connection comes to be: a transport on its way to an address. One per Upstreams; tests give their
+// own.
 #pragma once
 #include <memory>
 

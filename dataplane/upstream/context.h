@@ -20,12 +20,12 @@ struct Context {
   explicit Context(net::Reactor& on, std::unique_ptr<Connector> by) : reactor(on), connector(std::move(by)), idle(on) {}
   net::Reactor& reactor;
   std::unique_ptr<Connector> connector;
-  http::h1::Limits limits;                 // of answers
+  http::h1::Limits limits;  // of answers
   Batch batch;
   std::unique_ptr<char[]> read_buffer = std::make_unique_for_overwrite<char[]>(kReadBuffer);
-  bool reading = false;                    // read_buffer holds bytes that events point into
-  size_t active = 0;                       // exchanges
-  std::vector<Connection*> free;           // connection objects to be used again
+  bool reading = false;           // read_buffer holds bytes that events point into
+  size_t active = 0;              // exchanges
+  std::vector<Connection*> free;  // connection objects to be used again
   IdlePool idle;
 };
 

@@ -22,7 +22,8 @@ void IdlePool::put(Connection& connection) {
   endpoint.idle = &connection;
   ++size_;
   if (size_ > cap_) oldest_->close();
-  if (size_ > 0 && timeout_ms_ > 0 && !armed()) reactor_.timers().arm(*this, oldest_->idle_links.since_ms + timeout_ms_);
+  if (size_ > 0 && timeout_ms_ > 0 && !armed())
+    reactor_.timers().arm(*this, oldest_->idle_links.since_ms + timeout_ms_);
 }
 
 Connection* IdlePool::take(Endpoint& endpoint) {

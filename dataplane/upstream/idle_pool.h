@@ -1,5 +1,5 @@
-// Connections that wait for their next exchange: per endpoint last used first, over all in order of age. The oldest goes when the cap is reached or its time
-// is over. Holds links only; closing is the connection's.
+// Connections that wait for their next exchange: per endpoint last used first, over all in order of age. The oldest
+// goes when the cap is reached or its time is over. Holds links only; closing is the connection's.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,8 @@ class Endpoint;
 
 class IdlePool final : private net::TimerNode {
  public:
-  // Longer than this and a connection is asked whether it still lives before it is used again: one more system call, where it does not matter.
+  // Longer than this and a connection is asked whether it still lives before it is used again: one more system call,
+  // where it does not matter.
   static constexpr uint64_t kProbeAfterMs = 5;
 
   explicit IdlePool(net::Reactor& reactor) : reactor_(reactor) {}
@@ -25,7 +26,7 @@ class IdlePool final : private net::TimerNode {
   void put(Connection& connection);
   // The last one used, out of the pool and alive as far as can be told; null if there is none.
   [[nodiscard]] Connection* take(Endpoint& endpoint);
-  void remove(Connection& connection);   // it is about to be closed
+  void remove(Connection& connection);  // it is about to be closed
   void close_all(Endpoint& endpoint);
   void close_all();
 

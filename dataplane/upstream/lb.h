@@ -24,7 +24,8 @@ class Random {
 
 [[nodiscard]] bool was_tried(const Attempts& attempts, const Endpoint* endpoint);
 
-// A ready endpoint that was not tried; any ready one if all were; null if none is ready. LeastRequest: of two at random the one with fewer exchanges.
+// A ready endpoint that was not tried; any ready one if all were; null if none is ready. LeastRequest: of two at random
+// the one with fewer exchanges.
 [[nodiscard]] Endpoint* choose(Cluster& cluster, const Attempts& attempts, Random& random);
 
 }  // namespace sluice::upstream

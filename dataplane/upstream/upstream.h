@@ -1,6 +1,6 @@
-// The upstream side of one worker: clusters, their endpoints, idle connections, choice of endpoint, attempts. What the stream sees of it.
-// Lives on the worker's thread. Clusters are made on first use, found again by (name, hash) after a table change, and updated in place when only
-// endpoints change: nothing is closed by an unrelated change.
+// The upstream side of one worker: clusters, their endpoints, idle connections, choice of endpoint, attempts. What the
+// stream sees of it. Lives on the worker's thread. Clusters are made on first use, found again by (name, hash) after a
+// table change, and updated in place when only endpoints change: nothing is closed by an unrelated change.
 #pragma once
 #include <cstdint>
 #include <expected>
@@ -15,7 +15,7 @@
 
 namespace sluice::upstream {
 
-class Cluster;    // cluster.h
+class Cluster;  // cluster.h
 class Endpoint;
 class Connector;  // connector.h
 
@@ -23,14 +23,14 @@ class Connector;  // connector.h
 struct Attempts {
   static constexpr size_t kMax = 8;
   uint8_t count = 0;
-  const Endpoint* tried[kMax]{};       // compare only
-  net::Address last_address;           // of the last attempt
-  uint64_t connect_us = 0;             // of the last attempt; 0 = reused connection
+  const Endpoint* tried[kMax]{};  // compare only
+  net::Address last_address;      // of the last attempt
+  uint64_t connect_us = 0;        // of the last attempt; 0 = reused connection
   bool reused = false;
 };
 
 struct AttemptOptions {
-  uint32_t connect_ms = 0, response_ms = 0, idle_ms = 0;   // response: head must come within, after the request is sent
+  uint32_t connect_ms = 0, response_ms = 0, idle_ms = 0;  // response: head must come within, after the request is sent
 };
 
 class Upstreams {
@@ -41,8 +41,9 @@ class Upstreams {
   // Streams have ended: no exchange is active.
   ~Upstreams();
 
-  // New state. Both views stay valid until the next call. Endpoints that are gone lose their idle connections; streams in flight go on.
-  // Costs the same for 10 clusters and 10,000: those not in use are looked at a few at a time afterwards.
+  // New state. Both views stay valid until the next call. Endpoints that are gone lose their idle connections; streams
+  // in flight go on. Costs the same for 10 clusters and 10,000: those not in use are looked at a few at a time
+  // afterwards.
   void apply(const ir::RouteTable& table, const ir::EndpointSet& endpoints);
   // How many workers share settings.limits.upstream_idle. Default: settings.workers, or 1 if that is 0.
   void set_workers(uint32_t workers);
@@ -52,13 +53,14 @@ class Upstreams {
   // Found or made; kept alive while any stream or vhost refers to it. Null if the table has no such cluster.
   [[nodiscard]] std::shared_ptr<Cluster> cluster(std::string_view name);
 
-  // Starts an attempt on an endpoint that was not tried yet (if all were: any). The sink is owned by Upstreams; events go to `events` until the
-  // exchange ends, and one on_response_flush after the event that ended it (or in which it was cancelled): `events`, `arena` and `attempts` live until then.
-  // Endpoints that refuse at once are noted in `attempts` and another is taken.
-  // Errors: no_endpoints / service_not_found, overloaded, backend_invalid; connect_failed if every endpoint refused at once. Other connect failures come
-  // later as on_exchange_error. Never calls `events`.
-  [[nodiscard]] std::expected<http::RequestSink*, http::Error> start(Cluster& cluster, http::ResponseEvents& events, Arena& arena, Attempts& attempts,
-                                                                    const AttemptOptions& options);
+  // Starts an attempt on an endpoint that was not tried yet (if all were: any). The sink is owned by Upstreams; events
+  // go to `events` until the exchange ends, and one on_response_flush after the event that ended it (or in which it was
+  // cancelled): `events`, `arena` and `attempts` live until then. Endpoints that refuse at once are noted in `attempts`
+  // and another is taken. Errors: no_endpoints / service_not_found, overloaded, backend_invalid; connect_failed if
+  // every endpoint refused at once. Other connect failures come later as on_exchange_error. Never calls `events`.
+  [[nodiscard]] std::expected<http::RequestSink*, http::Error> start(Cluster& cluster, http::ResponseEvents& events,
+                                                                     Arena& arena, Attempts& attempts,
+                                                                     const AttemptOptions& options);
   [[nodiscard]] size_t idle_connections() const;
   [[nodiscard]] size_t active_exchanges() const;
 

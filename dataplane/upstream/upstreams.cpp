@@ -30,7 +30,9 @@ const T* find(const flatbuffers::Vector<flatbuffers::Offset<T>>* sorted, std::st
 }
 
 // Out of our own means: another endpoint would not do better.
-bool is_ours(int reason) { return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM || reason == ENOSPC; }
+bool is_ours(int reason) {
+  return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM || reason == ENOSPC;
+}
 
 }  // namespace
 
@@ -46,11 +48,11 @@ struct Upstreams::Impl final : net::TimerNode {
   uint64_t epoch = 0;
   uint32_t workers = 0;
   uint32_t connect_ms = 2000;
-  std::vector<std::shared_ptr<Cluster>> clusters;   // at Cluster::index
-  std::unordered_map<std::string_view, Cluster*> by_name;   // keys point into the clusters
+  std::vector<std::shared_ptr<Cluster>> clusters;          // at Cluster::index
+  std::unordered_map<std::string_view, Cluster*> by_name;  // keys point into the clusters
   size_t sweep_left = 0, sweep_at = 0;
   std::unordered_set<const shared::ClusterSlot*> slots;
-  std::deque<Connection> connections;   // slab: objects are used again, never moved
+  std::deque<Connection> connections;  // slab: objects are used again, never moved
   std::vector<Endpoint*> closing;
 
   void configure() {
@@ -70,7 +72,8 @@ struct Upstreams::Impl final : net::TimerNode {
     for (Endpoint* endpoint : std::exchange(closing, {})) context.idle.close_all(*endpoint);
   }
 
-  // Brings a cluster up to the current state; one that is gone or another now leaves. Streams that hold it go on with what it last had.
+  // Brings a cluster up to the current state; one that is gone or another now leaves. Streams that hold it go on with
+  // what it last had.
   void refresh(Cluster& cluster) {
     if (cluster.epoch == epoch) return;
     cluster.epoch = epoch;
@@ -131,7 +134,8 @@ struct Upstreams::Impl final : net::TimerNode {
   }
 };
 
-Upstreams::Upstreams(net::Reactor& reactor, shared::CounterPage& counters, ChunkPool&) : Upstreams(reactor, counters, make_connector()) {}
+Upstreams::Upstreams(net::Reactor& reactor, shared::CounterPage& counters, ChunkPool&)
+    : Upstreams(reactor, counters, make_connector()) {}
 Upstreams::Upstreams(net::Reactor& reactor, shared::CounterPage& counters, std::unique_ptr<Connector> connector)
     : impl_(std::make_unique<Impl>(reactor, counters, std::move(connector))) {}
 
@@ -184,8 +188,9 @@ std::shared_ptr<Cluster> Upstreams::cluster(std::string_view name) {
   return made;
 }
 
-std::expected<http::RequestSink*, http::Error> Upstreams::start(Cluster& cluster, http::ResponseEvents& events, Arena& arena, Attempts& attempts,
-                                                               const AttemptOptions& options) {
+std::expected<http::RequestSink*, http::Error> Upstreams::start(Cluster& cluster, http::ResponseEvents& events,
+                                                                Arena& arena, Attempts& attempts,
+                                                                const AttemptOptions& options) {
   Impl& self = *impl_;
   const auto refuse = [](http::Reason reason, http::Retry retry = http::Retry::no, int detail = 0) {
     return std::unexpected(http::Error{reason, http::Side::upstream, retry, static_cast<int16_t>(detail)});
@@ -209,7 +214,8 @@ std::expected<http::RequestSink*, http::Error> Upstreams::start(Cluster& cluster
     cluster.counters().connect_failures.add();
     if (reason == EKEYREJECTED) return refuse(http::Reason::upstream_tls_failed);
     if (is_ours(reason)) return refuse(http::Reason::overloaded, http::Retry::no, reason);
-    if (tries + 1 == Attempts::kMax || cluster.ready().size() == 1) return refuse(http::Reason::connect_failed, http::Retry::yes, reason);
+    if (tries + 1 == Attempts::kMax || cluster.ready().size() == 1)
+      return refuse(http::Reason::connect_failed, http::Retry::yes, reason);
   }
   return refuse(http::Reason::connect_failed, http::Retry::yes);
 }

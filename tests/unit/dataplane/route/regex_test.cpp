@@ -8,13 +8,16 @@ namespace sluice::route {
 namespace {
 
 struct Fixture : ::testing::Test {
-  std::string replace(std::string_view pattern, std::string_view text, std::string_view substitution, size_t max = 4096) {
+  std::string replace(std::string_view pattern, std::string_view text, std::string_view substitution,
+                      size_t max = 4096) {
     const auto regex = Regex::compile(pattern);
     std::string_view out = "unchanged";
     if (!regex->replace(text, substitution, max, arena, out)) return fmt_failed(out);
     return std::string(out);
   }
-  static std::string fmt_failed(std::string_view out) { return out == "unchanged" ? "(failed)" : "(failed, and out was touched)"; }
+  static std::string fmt_failed(std::string_view out) {
+    return out == "unchanged" ? "(failed)" : "(failed, and out was touched)";
+  }
   ChunkPool pool{4};
   Arena arena{pool};
 };

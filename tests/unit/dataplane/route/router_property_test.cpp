@@ -1,4 +1,5 @@
-// The router against a matcher that is slow and plain: random tables from a small alphabet (so that things collide), random requests.
+// The router against a matcher that is slow and plain: random tables from a small alphabet (so that things collide),
+// random requests.
 #include <random>
 
 #include <gtest/gtest.h>
@@ -9,11 +10,11 @@
 namespace sluice::route {
 namespace {
 
+using ir::PathKind;
+using ir::ValueKind;
 using testing::HostSpec;
 using testing::RouteSpec;
 using testing::Table;
-using ir::PathKind;
-using ir::ValueKind;
 
 struct Random {
   explicit Random(uint32_t seed) : engine(seed) {}
@@ -71,8 +72,10 @@ RouteSpec random_route(Random& random, int id) {
       route.path = random_path(random, true);
   }
   if (random.below(3) == 0) route.methods = {"GET"};
-  if (random.below(3) == 0) route.headers.push_back({random.below(2) != 0 ? "x-a" : "x-b", random.pick(kKinds), random.pick(kValues)});
-  if (random.below(3) == 0) route.query.push_back({random.below(2) != 0 ? "q" : "r", random.pick(kKinds), random.pick(kValues)});
+  if (random.below(3) == 0)
+    route.headers.push_back({random.below(2) != 0 ? "x-a" : "x-b", random.pick(kKinds), random.pick(kValues)});
+  if (random.below(3) == 0)
+    route.query.push_back({random.below(2) != 0 ? "q" : "r", random.pick(kKinds), random.pick(kValues)});
   return route;
 }
 
@@ -89,10 +92,12 @@ PlainRequest random_request(Random& random) {
   while (request.host.starts_with('*'));
   request.path = random_path(random, false);
   request.method = random.below(2) != 0 ? "GET" : "POST";
-  for (size_t i = random.below(3); i > 0; --i) request.headers.emplace_back(random.below(2) != 0 ? "X-A" : "x-B", random.pick(kValues));
+  for (size_t i = random.below(3); i > 0; --i)
+    request.headers.emplace_back(random.below(2) != 0 ? "X-A" : "x-B", random.pick(kValues));
   for (size_t i = random.below(3); i > 0; --i) {
     request.parameters.emplace_back(random.below(2) != 0 ? "q" : "r", random.pick(kValues));
-    request.query += (request.query.empty() ? "" : "&") + request.parameters.back().first + "=" + request.parameters.back().second;
+    request.query +=
+        (request.query.empty() ? "" : "&") + request.parameters.back().first + "=" + request.parameters.back().second;
   }
   return request;
 }
@@ -111,7 +116,9 @@ bool value_matches(const RouteSpec::Value& wanted, const std::string& value) {
 }
 
 bool holds(const RouteSpec& route, const PlainRequest& request) {
-  if (!route.methods.empty() && std::find(route.methods.begin(), route.methods.end(), request.method) == route.methods.end()) return false;
+  if (!route.methods.empty() &&
+      std::find(route.methods.begin(), route.methods.end(), request.method) == route.methods.end())
+    return false;
   for (const auto& wanted : route.headers) {
     std::string joined;
     bool found = false;
@@ -124,7 +131,8 @@ bool holds(const RouteSpec& route, const PlainRequest& request) {
     if (!found || !value_matches(wanted, joined)) return false;
   }
   for (const auto& wanted : route.query) {
-    const auto first = std::find_if(request.parameters.begin(), request.parameters.end(), [&](const auto& one) { return one.first == wanted.name; });
+    const auto first = std::find_if(request.parameters.begin(), request.parameters.end(),
+                                    [&](const auto& one) { return one.first == wanted.name; });
     if (first == request.parameters.end() || !value_matches(wanted, first->second)) return false;
   }
   return true;
@@ -143,7 +151,8 @@ std::vector<std::string> elements(const std::string& path) {
 bool path_fits(const RouteSpec& route, const std::string& path) {
   if (route.kind == PathKind::Exact) return route.path == path;
   if (route.kind == PathKind::Regex) {
-    const auto* const known = std::find_if(std::begin(kRegexes), std::end(kRegexes), [&](const PathRegex& one) { return one.pattern == route.path; });
+    const auto* const known = std::find_if(std::begin(kRegexes), std::end(kRegexes),
+                                           [&](const PathRegex& one) { return one.pattern == route.path; });
     return known->matches(path);
   }
   const auto want = elements(route.path), have = elements(path);
@@ -159,10 +168,13 @@ std::string reference(const std::vector<HostSpec>& hosts, const PlainRequest& re
     if (host == hosts.end()) continue;
     const RouteSpec* best = nullptr;
     const auto rank = [](const RouteSpec& route) {
-      return route.kind == PathKind::Exact ? size_t{100000} : route.kind == PathKind::Regex ? size_t{90000} : route.path.size();
+      return route.kind == PathKind::Exact   ? size_t{100000}
+             : route.kind == PathKind::Regex ? size_t{90000}
+                                             : route.path.size();
     };
     for (const RouteSpec& route : host->routes) {
-      if (path_fits(route, request.path) && holds(route, request) && (best == nullptr || rank(route) > rank(*best))) best = &route;
+      if (path_fits(route, request.path) && holds(route, request) && (best == nullptr || rank(route) > rank(*best)))
+        best = &route;
     }
     return best == nullptr ? "none" : best->id;
   }
@@ -204,10 +216,14 @@ TEST(RouterProperty, AgreesWithThePlainMatcherAcrossChanges) {
       std::vector<Candidate> candidates;
       const Match match = router.match(head, i % 4 == 0 ? &candidates : nullptr);
       const std::string got = !match.host ? "no host" : match.route == nullptr ? "none" : match.route->metric()->str();
-      ASSERT_EQ(got, reference(hosts, request)) << "seed " << seed << " " << request.method << " " << request.host << request.path << "?" << request.query;
+      ASSERT_EQ(got, reference(hosts, request))
+          << "seed " << seed << " " << request.method << " " << request.host << request.path << "?" << request.query;
       if (match.route != nullptr) ++matched;
-      const auto won = std::count_if(candidates.begin(), candidates.end(), [](const Candidate& one) { return one.lost == Lost::won; });
-      if (i % 4 == 0) { ASSERT_EQ(won, match.route != nullptr ? 1 : 0); }
+      const auto won = std::count_if(candidates.begin(), candidates.end(),
+                                     [](const Candidate& one) { return one.lost == Lost::won; });
+      if (i % 4 == 0) {
+        ASSERT_EQ(won, match.route != nullptr ? 1 : 0);
+      }
     }
   }
   EXPECT_GT(matched, 2000) << "the tables and requests hardly meet";

@@ -10,11 +10,11 @@
 namespace sluice::route {
 namespace {
 
+using ir::PathKind;
+using ir::ValueKind;
 using testing::HostSpec;
 using testing::RouteSpec;
 using testing::Table;
-using ir::PathKind;
-using ir::ValueKind;
 
 struct Request {
   explicit Request(std::string_view host, std::string_view path, std::string_view method = "GET") {
@@ -90,7 +90,10 @@ TEST(Router, TheMostSpecificHostDecidesAlone) {
 }
 
 TEST(Router, PrefixIsByElements) {
-  const Table table({{"h", {{PathKind::Prefix, "/foo", "foo"}, {PathKind::Prefix, "/foo-bar", "foo-bar"}, {PathKind::Prefix, "/foo/bar", "foo/bar"}}}});
+  const Table table({{"h",
+                      {{PathKind::Prefix, "/foo", "foo"},
+                       {PathKind::Prefix, "/foo-bar", "foo-bar"},
+                       {PathKind::Prefix, "/foo/bar", "foo/bar"}}}});
   Router router;
   router.apply(table.get());
   EXPECT_EQ(hit(router, "h", "/foo"), "foo");
@@ -153,7 +156,8 @@ TEST(Router, HeaderKinds) {
                      {"upgrade", {{PathKind::Prefix, "", "hit", {}, {{"upgrade", ValueKind::Exact, "websocket"}}}}}});
   Router router;
   router.apply(table.get());
-  EXPECT_EQ(hit(router, Request("exact", "/").header("X-A", "one").header("x-b", "-").header("x-a", "two")), "hit") << "lines are joined";
+  EXPECT_EQ(hit(router, Request("exact", "/").header("X-A", "one").header("x-b", "-").header("x-a", "two")), "hit")
+      << "lines are joined";
   EXPECT_EQ(hit(router, Request("exact", "/").header("x-a", "one")), "none");
   EXPECT_EQ(hit(router, Request("exact", "/").header("x-a", "One, two")), "none") << "values are compared as they are";
   EXPECT_EQ(hit(router, Request("regex", "/").header("x-a", "v12")), "hit");
@@ -172,10 +176,12 @@ TEST(Router, HeaderKinds) {
 
 TEST(Router, QueryParameters) {
   const auto host = [](std::string name, std::string parameter, ValueKind kind, std::string value) {
-    return HostSpec{std::move(name), {{PathKind::Prefix, "", "hit", {}, {}, {{std::move(parameter), kind, std::move(value)}}}}};
+    return HostSpec{std::move(name),
+                    {{PathKind::Prefix, "", "hit", {}, {}, {{std::move(parameter), kind, std::move(value)}}}}};
   };
-  const Table table({host("exact", "a b", ValueKind::Exact, "1&2"), host("present", "flag", ValueKind::Present, ""), host("prefix", "p", ValueKind::Prefix, "x/"),
-                     host("regex", "n", ValueKind::Regex, "[0-9]+"), host("empty", "e", ValueKind::Exact, "")});
+  const Table table({host("exact", "a b", ValueKind::Exact, "1&2"), host("present", "flag", ValueKind::Present, ""),
+                     host("prefix", "p", ValueKind::Prefix, "x/"), host("regex", "n", ValueKind::Regex, "[0-9]+"),
+                     host("empty", "e", ValueKind::Exact, "")});
   Router router;
   router.apply(table.get());
   EXPECT_EQ(hit(router, Request("exact", "/").query("z=1&a%20b=1%262")), "hit");
@@ -194,16 +200,20 @@ TEST(Router, QueryParameters) {
 }
 
 TEST(Router, UnchangedHostsKeepTheirObjectChangedOnesDoNot) {
-  const Table first({{"a", {{PathKind::Prefix, "", "a1"}}}, {"b", {{PathKind::Prefix, "", "b1"}}}, {"c", {{PathKind::Prefix, "", "c1"}}}});
+  const Table first({{"a", {{PathKind::Prefix, "", "a1"}}},
+                     {"b", {{PathKind::Prefix, "", "b1"}}},
+                     {"c", {{PathKind::Prefix, "", "c1"}}}});
   const Table second({{"a", {{PathKind::Prefix, "", "a1"}}}, {"b", {{PathKind::Prefix, "", "b2"}}}});
   Router router;
   router.apply(first.get());
-  const Match a1 = router.match(Request("a", "/").head), b1 = router.match(Request("b", "/").head), c1 = router.match(Request("c", "/").head);
+  const Match a1 = router.match(Request("a", "/").head), b1 = router.match(Request("b", "/").head),
+              c1 = router.match(Request("c", "/").head);
   EXPECT_EQ(router.loaded(), 3u);
   router.apply(second.get());
   EXPECT_EQ(router.epoch(), 2u);
   EXPECT_EQ(router.loaded(), 1u) << "changed and gone ones are dropped without being asked for";
-  const Match a2 = router.match(Request("a", "/").head), b2 = router.match(Request("b", "/").head), c2 = router.match(Request("c", "/").head);
+  const Match a2 = router.match(Request("a", "/").head), b2 = router.match(Request("b", "/").head),
+              c2 = router.match(Request("c", "/").head);
   EXPECT_EQ(a1.host.get(), a2.host.get());
   EXPECT_NE(b1.host.get(), b2.host.get());
   EXPECT_EQ(b1.route->metric()->str(), "b1") << "a stream's virtual host outlives the table";
@@ -214,7 +224,8 @@ TEST(Router, UnchangedHostsKeepTheirObjectChangedOnesDoNot) {
 
 TEST(Router, ManyHostsAreSweptALittleAtATime) {
   std::vector<HostSpec> hosts;
-  for (int i = 0; i < 1000; ++i) hosts.push_back({fmt::format("h{}", i), {{PathKind::Prefix, "", fmt::format("r{}", i)}}});
+  for (int i = 0; i < 1000; ++i)
+    hosts.push_back({fmt::format("h{}", i), {{PathKind::Prefix, "", fmt::format("r{}", i)}}});
   const Table first(hosts);
   Router router;
   router.apply(first.get());
@@ -224,7 +235,8 @@ TEST(Router, ManyHostsAreSweptALittleAtATime) {
   const Table second(hosts);
   router.apply(second.get());
   EXPECT_GT(router.loaded(), 10u);
-  for (int i = 0; i < 1000; ++i) ASSERT_EQ(hit(router, fmt::format("h{}", i), "/"), i < 10 ? fmt::format("r{}", i) : "none");
+  for (int i = 0; i < 1000; ++i)
+    ASSERT_EQ(hit(router, fmt::format("h{}", i), "/"), i < 10 ? fmt::format("r{}", i) : "none");
   EXPECT_EQ(router.loaded(), 10u);
 }
 
@@ -266,8 +278,9 @@ TEST(Router, ExplainGivesTheFirstReasonOfEachCandidate) {
   EXPECT_EQ(match.route->metric()->str(), "winner");
   std::vector<std::pair<std::string, Lost>> got;
   for (const Candidate& candidate : candidates) got.emplace_back(candidate.route->metric()->str(), candidate.lost);
-  EXPECT_THAT(got, ::testing::ElementsAre(std::pair("post", Lost::method), std::pair("blue", Lost::header), std::pair("winner", Lost::won),
-                                          std::pair("query", Lost::query), std::pair("all", Lost::shadowed), std::pair("other", Lost::path),
+  EXPECT_THAT(got, ::testing::ElementsAre(std::pair("post", Lost::method), std::pair("blue", Lost::header),
+                                          std::pair("winner", Lost::won), std::pair("query", Lost::query),
+                                          std::pair("all", Lost::shadowed), std::pair("other", Lost::path),
                                           std::pair("wildcard", Lost::host)));
   EXPECT_EQ(candidates[0].detail, "method: expected POST or PUT, got GET");
   EXPECT_EQ(candidates[1].detail, "header x-env: expected exact 'blue', it is absent");

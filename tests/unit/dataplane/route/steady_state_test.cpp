@@ -22,15 +22,20 @@ size_t allocations = 0;
 namespace sluice::route {
 namespace {
 
-using testing::Table;
 using ir::PathKind;
 using ir::ValueKind;
+using testing::Table;
 
 TEST(SteadyState, AMatchAllocatesNothing) {
   const Table table({{"a.test",
                       {{PathKind::Exact, "/x", "1", {"POST"}},
                        {PathKind::Regex, "/r/[0-9]+", "2"},
-                       {PathKind::Prefix, "/api", "3", {}, {{"x-a", ValueKind::Regex, "(one|two), .*"}}, {{"q", ValueKind::Exact, "a b"}}},
+                       {PathKind::Prefix,
+                        "/api",
+                        "3",
+                        {},
+                        {{"x-a", ValueKind::Regex, "(one|two), .*"}},
+                        {{"q", ValueKind::Exact, "a b"}}},
                        {PathKind::Prefix, "", "4"}}},
                      {"*.test", {{PathKind::Prefix, "", "5"}}}});
   Router router;

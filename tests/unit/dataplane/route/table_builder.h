@@ -1,4 +1,5 @@
-// Builds tables from the object API for tests of the router: virtual hosts from lists of routes, laid out as the compiler would.
+// Builds tables from the object API for tests of the router: virtual hosts from lists of routes, laid out as the
+// compiler would.
 #pragma once
 #include <algorithm>
 #include <map>
@@ -92,12 +93,15 @@ class Table {
       ref->host = spec.host;
       ref->data = make_host_bytes(spec);
       ref->hash = spec.hash;
-      if (ref->hash == 0) ref->hash = std::hash<std::string_view>{}({reinterpret_cast<const char*>(ref->data.data()), ref->data.size()});
+      if (ref->hash == 0)
+        ref->hash = std::hash<std::string_view>{}({reinterpret_cast<const char*>(ref->data.data()), ref->data.size()});
       table.hosts.push_back(std::move(ref));
     }
     builder_.Finish(ir::RouteTable::Pack(builder_, &table));
   }
-  [[nodiscard]] const ir::RouteTable& get() const { return *flatbuffers::GetRoot<ir::RouteTable>(builder_.GetBufferPointer()); }
+  [[nodiscard]] const ir::RouteTable& get() const {
+    return *flatbuffers::GetRoot<ir::RouteTable>(builder_.GetBufferPointer());
+  }
 
  private:
   flatbuffers::FlatBufferBuilder builder_;

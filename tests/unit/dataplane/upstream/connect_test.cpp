@@ -9,12 +9,12 @@
 namespace sluice::upstream {
 namespace {
 
-using testing::Exchange;
-using testing::kOk;
-using ::testing::ElementsAre;
-using ::testing::StartsWith;
 using http::Reason;
 using http::Retry;
+using ::testing::ElementsAre;
+using testing::Exchange;
+using testing::kOk;
+using ::testing::StartsWith;
 
 struct ConnectTest : testing::Fixture {
   ConnectTest() { apply({{"c", {{"10.0.0.1"}, {"10.0.0.2"}}}}); }

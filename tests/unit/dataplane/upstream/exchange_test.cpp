@@ -9,13 +9,13 @@
 namespace sluice::upstream {
 namespace {
 
-using testing::Exchange;
-using testing::kOk;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::StartsWith;
 using http::Reason;
 using http::Retry;
+using ::testing::ElementsAre;
+using testing::Exchange;
+using ::testing::HasSubstr;
+using testing::kOk;
+using ::testing::StartsWith;
 
 struct ExchangeTest : testing::Fixture {
   ExchangeTest() { apply({{"c", {{"10.0.0.1"}}}}); }
@@ -92,7 +92,8 @@ TEST_F(ExchangeTest, ChunkedEndWithoutTrailers) {
 
 TEST_F(ExchangeTest, AnswerByteByByte) {
   Exchange& one = get();
-  const std::string answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 2\r\n\r\n";
+  const std::string answer =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 2\r\n\r\n";
   for (const char c : answer) {
     peer().send({&c, 1});
     turn();
@@ -105,7 +106,8 @@ TEST_F(ExchangeTest, AnswerByteByByte) {
 
 TEST_F(ExchangeTest, InformationalThenFinal) {
   Exchange& one = get();
-  peer().send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+  peer().send(
+      "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
   turn();
   EXPECT_THAT(one.events.log, ElementsAre("informational 103", "informational 100", "head 204 end"));
   EXPECT_EQ(upstreams->idle_connections(), 1u);
@@ -166,8 +168,9 @@ TEST_F(ExchangeTest, BodyUntilCloseOverTlsNeedsAProperEnd) {
 }
 
 TEST_F(ExchangeTest, CutAnswers) {
-  for (const std::string_view cut : {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
-                                     "HTTP/1.1 200 OK\r\nContent-Le", "H"}) {
+  for (const std::string_view cut :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "H"}) {
     Exchange& one = get();
     connector->peers.back().send(cut);
     connector->peers.back().close();
@@ -179,8 +182,9 @@ TEST_F(ExchangeTest, CutAnswers) {
 }
 
 TEST_F(ExchangeTest, BadAnswersAreNeverRetried) {
-  for (const std::string_view bad : {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "garbage\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n",
-                                     "HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"}) {
+  for (const std::string_view bad : {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                                     "garbage\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+                                     "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"}) {
     Exchange& one = get();
     connector->peers.back().received();
     connector->peers.back().send(bad);
@@ -226,7 +230,8 @@ TEST_F(ExchangeTest, BytesOnAnIdleConnectionPoisonIt) {
 }
 
 TEST_F(ExchangeTest, ConnectionCloseAndOldVersionsAreNotReused) {
-  for (const std::string_view answer : {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"}) {
+  for (const std::string_view answer : {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                                        "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"}) {
     get();
     connector->peers.back().send(answer);
     turn();

@@ -10,11 +10,11 @@
 namespace sluice::upstream {
 namespace {
 
+using http::Reason;
 using testing::ClusterSpec;
 using testing::Exchange;
 using testing::kOk;
 using testing::State;
-using http::Reason;
 
 struct PoolTest : testing::Fixture {
   // Answers all that wait.
@@ -28,7 +28,9 @@ struct PoolTest : testing::Fixture {
 
 TEST_F(PoolTest, UnknownAndEmptyClusters) {
   EXPECT_EQ(upstreams->cluster("c"), nullptr) << "before any state";
-  apply({{"a", {}, "service_not_found"}, {"b", {}, "no_ready_endpoints"}, {"d", {{"10.0.0.1", 80, ir::EndpointState::Draining}}}});
+  apply({{"a", {}, "service_not_found"},
+         {"b", {}, "no_ready_endpoints"},
+         {"d", {{"10.0.0.1", 80, ir::EndpointState::Draining}}}});
   EXPECT_EQ(upstreams->cluster("c"), nullptr);
   EXPECT_EQ(start("a").refused.reason, Reason::service_not_found);
   EXPECT_EQ(start("b").refused.reason, Reason::no_endpoints);
@@ -248,7 +250,8 @@ TEST_F(PoolTest, AStreamMayHoldAClusterThatIsGone) {
 
 TEST_F(PoolTest, ManyClustersAreSweptALittleAtATime) {
   std::vector<ClusterSpec> specs;
-  for (int i = 0; i < 1000; ++i) specs.push_back({"c" + std::to_string(1000 + i), {{"10.0.0.1", static_cast<uint16_t>(1000 + i)}}});
+  for (int i = 0; i < 1000; ++i)
+    specs.push_back({"c" + std::to_string(1000 + i), {{"10.0.0.1", static_cast<uint16_t>(1000 + i)}}});
   apply(specs);
   for (const ClusterSpec& spec : specs) get(spec.name);
   for (testing::Peer& one : connector->peers) one.send(kOk);
@@ -277,7 +280,9 @@ TEST_F(PoolTest, CountsAreExactWhateverHappens) {
   const auto random_state = [&] {
     ClusterSpec spec{"c", {}};
     for (uint16_t i = 1; i <= 6; ++i) {
-      if (random.below(3) != 0) spec.endpoints.push_back({"10.0.0." + std::to_string(i), 80, random.below(4) == 0 ? ir::EndpointState::Draining : ir::EndpointState::Ready});
+      if (random.below(3) != 0)
+        spec.endpoints.push_back({"10.0.0." + std::to_string(i), 80,
+                                  random.below(4) == 0 ? ir::EndpointState::Draining : ir::EndpointState::Ready});
     }
     spec.hash = random.below(20) == 0 ? random.below(1000) : 1;
     return std::vector<ClusterSpec>{spec};
@@ -307,7 +312,8 @@ TEST_F(PoolTest, CountsAreExactWhateverHappens) {
         }
         break;
       case 4:
-        if (!connector->peers.empty()) connector->peers[random.below(static_cast<uint32_t>(connector->peers.size()))].close();
+        if (!connector->peers.empty())
+          connector->peers[random.below(static_cast<uint32_t>(connector->peers.size()))].close();
         break;
       case 5:
         connector->gate_closed = false;
@@ -316,7 +322,8 @@ TEST_F(PoolTest, CountsAreExactWhateverHappens) {
       default:
         if (!connector->peers.empty()) {
           testing::Peer& one = connector->peers[random.below(static_cast<uint32_t>(connector->peers.size()))];
-          if (!one.received().empty()) one.try_send(random.below(8) == 0 ? "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf" : kOk);
+          if (!one.received().empty())
+            one.try_send(random.below(8) == 0 ? "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf" : kOk);
         }
         turn();
     }

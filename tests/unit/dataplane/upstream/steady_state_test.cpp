@@ -52,7 +52,8 @@ struct SteadyStateTest : testing::Fixture {
     head.method_name = "GET";
     head.fields.add("Accept", "*/*");
     Attempts attempts;
-    const auto sink = upstreams->start(*cluster, events, arena, attempts, {.connect_ms = 1000, .response_ms = 1000, .idle_ms = 1000});
+    const auto sink =
+        upstreams->start(*cluster, events, arena, attempts, {.connect_ms = 1000, .response_ms = 1000, .idle_ms = 1000});
     ASSERT_TRUE(sink.has_value());
     if (body > 0) {
       head.method = http::Method::post;

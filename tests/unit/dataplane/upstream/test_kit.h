@@ -1,4 +1,5 @@
-// Upstreams without a network: every connection is one end of a socketpair, the test holds the other. States from the object API.
+// Upstreams without a network: every connection is one end of a socketpair, the test holds the other. States from the
+// object API.
 #pragma once
 #include <cerrno>
 #include <cstring>
@@ -31,14 +32,17 @@ class Peer {
  public:
   Peer(UniqueFd fd, net::Address to) : address(to), fd_(std::move(fd)) {}
   net::Address address;
-  void send(std::string_view bytes) const { ASSERT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size())); }
+  void send(std::string_view bytes) const {
+    ASSERT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
   // Whether the other end is there does not matter.
   void try_send(std::string_view bytes) const { (void)!::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL); }
   // What is there now.
   std::string received() const {
     std::string out;
     char buffer[65536];
-    for (ssize_t n; (n = ::recv(fd_.get(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0;) out.append(buffer, static_cast<size_t>(n));
+    for (ssize_t n; (n = ::recv(fd_.get(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0;)
+      out.append(buffer, static_cast<size_t>(n));
     return out;
   }
   // One read: what one writev brought.
@@ -63,7 +67,8 @@ class Peer {
 // Over a plain transport; can be held in its handshake, made to fail there, and to claim TLS.
 class GatedTransport final : public net::Transport {
  public:
-  GatedTransport(UniqueFd fd, const bool& closed, const int& fails) : Transport(UniqueFd()), inner_(net::make_plain(UniqueFd(fd.get()), true)), closed_(closed), fails_(fails) {
+  GatedTransport(UniqueFd fd, const bool& closed, const int& fails)
+      : Transport(UniqueFd()), inner_(net::make_plain(UniqueFd(fd.get()), true)), closed_(closed), fails_(fails) {
     fd_ = std::move(fd);
   }
   ~GatedTransport() override { (void)fd_.release(); }  // inner_ closes it
@@ -118,7 +123,7 @@ class PairConnector final : public Connector {
     transport->is_secure = secure;
     return transport;
   }
-  std::deque<Peer> peers;   // in order of connecting
+  std::deque<Peer> peers;  // in order of connecting
   std::vector<net::Address> refuse;
   int refuse_errno = ECONNREFUSED;
   bool gate_closed = false;
@@ -135,11 +140,14 @@ class Recorder final : public http::ResponseEvents {
   std::string body;
   http::Error error;
   bool ended = false;
-  std::function<void(std::string_view)> hook;   // called after each entry
+  std::function<void(std::string_view)> hook;  // called after each entry
 
-  void on_response_informational(http::ResponseHead& head) override { add("informational " + std::to_string(head.status)); }
+  void on_response_informational(http::ResponseHead& head) override {
+    add("informational " + std::to_string(head.status));
+  }
   void on_response_head(http::ResponseHead& head, bool end) override {
-    for (const http::Field& field : head.fields.all()) fields += std::string(field.name) + "=" + std::string(field.value) + ";";
+    for (const http::Field& field : head.fields.all())
+      fields += std::string(field.name) + "=" + std::string(field.value) + ";";
     ended = end;
     add("head " + std::to_string(head.status) + (end ? " end" : ""));
   }
@@ -151,7 +159,8 @@ class Recorder final : public http::ResponseEvents {
   }
   void on_response_trailers(const http::Fields& trailers) override {
     std::string text;
-    for (const http::Field& field : trailers.all()) text += " " + std::string(field.name) + "=" + std::string(field.value);
+    for (const http::Field& field : trailers.all())
+      text += " " + std::string(field.name) + "=" + std::string(field.value);
     ended = true;
     add("trailers" + text);
   }
@@ -220,15 +229,20 @@ class State {
       endpoints->hash = std::hash<std::string>{}(spec.empty_reason);
       for (const EndpointSpec& one : spec.endpoints) {
         endpoints->endpoints.push_back(make(one));
-        endpoints->hash = endpoints->hash * 31 + std::hash<std::string>{}(one.ip) + one.port * 7u + static_cast<unsigned>(one.state);
+        endpoints->hash =
+            endpoints->hash * 31 + std::hash<std::string>{}(one.ip) + one.port * 7u + static_cast<unsigned>(one.state);
       }
       set.clusters.push_back(std::move(endpoints));
     }
     table_.Finish(ir::RouteTable::Pack(table_, &table));
     set_.Finish(ir::EndpointSet::Pack(set_, &set));
   }
-  [[nodiscard]] const ir::RouteTable& table() const { return *flatbuffers::GetRoot<ir::RouteTable>(table_.GetBufferPointer()); }
-  [[nodiscard]] const ir::EndpointSet& endpoints() const { return *flatbuffers::GetRoot<ir::EndpointSet>(set_.GetBufferPointer()); }
+  [[nodiscard]] const ir::RouteTable& table() const {
+    return *flatbuffers::GetRoot<ir::RouteTable>(table_.GetBufferPointer());
+  }
+  [[nodiscard]] const ir::EndpointSet& endpoints() const {
+    return *flatbuffers::GetRoot<ir::EndpointSet>(set_.GetBufferPointer());
+  }
 
  private:
   static std::unique_ptr<ir::EndpointT> make(const EndpointSpec& spec) {

@@ -10,13 +10,18 @@
 namespace sluice::upstream {
 namespace {
 
+using http::Reason;
 using testing::ClusterSpec;
 using testing::Exchange;
 using testing::kOk;
-using http::Reason;
 
 struct TlsTest : ::testing::Test {
-  TlsTest() : page(std::make_unique<shared::CounterPage>()), ca("ca"), leaf("leaf", "DNS:svc.test", &ca), server(*page), upstreams(reactor, *page, pool) {
+  TlsTest()
+      : page(std::make_unique<shared::CounterPage>()),
+        ca("ca"),
+        leaf("leaf", "DNS:svc.test", &ca),
+        server(*page),
+        upstreams(reactor, *page, pool) {
     listener = std::move(*net::listen_on(testing::address("127.0.0.1", 0)));
     port = net::local_address(listener.get())->port;
     server_state.certificate("ns/cert", leaf).host("svc.test", "ns/cert").table.default_certificate = "ns/cert";
