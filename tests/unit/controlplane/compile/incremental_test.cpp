@@ -174,6 +174,7 @@ class World {
   }
   template <class Map>
   void erase(Map& map) {
+    for (auto& version : snapshot.kind_versions) ++version;
     if (!map.empty()) map.erase(std::next(map.begin(), static_cast<ptrdiff_t>(pick(map.size()))));
   }
 

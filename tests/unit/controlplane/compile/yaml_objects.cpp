@@ -64,6 +64,7 @@ void read_options(const YAML::Node& node, Objects& out) {
 }  // namespace
 
 void put(store::Snapshot& s, store::Object object) {
+  ++s.kind_versions[static_cast<size_t>(store::kind_of(object))];
   std::visit(
       [&s](auto&& typed) {
         using T = std::decay_t<decltype(typed)>;
