@@ -23,7 +23,7 @@ struct Flags {
   std::optional<uint16_t> admin_port;
   std::optional<uint32_t> control_uid;
   unsigned workers = 0, index = 0;
-  bool foreground = false, no_persist_secrets = false;
+  bool foreground = false, background = false, no_persist_secrets = false;
   int parent = 0, admin_fd = -1, handover = -1, check_handover = -1;
 };
 
@@ -64,7 +64,7 @@ int run_master(const Flags& flags, int argc, char** argv) {
   options.admin_port = flags.admin_port;
   options.admin_bind = flags.admin_bind;
   options.handover_fd = flags.handover;
-  if (!flags.foreground && flags.handover < 0 && daemon(1, 1) != 0) {
+  if (flags.background && flags.handover < 0 && daemon(1, 1) != 0) {
     log::error("cannot go to the background");
     return 1;
   }
@@ -88,7 +88,8 @@ int main(int argc, char** argv) {
                  "worker processes where the configuration does not say; 0 = by the CPU quota")
       ->check(CLI::Range(0u, 128u))
       ->capture_default_str();
-  app.add_flag("--foreground", flags.foreground, "do not go to the background");
+  CLI::Option* foreground = app.add_flag("--foreground", flags.foreground, "stay in the foreground (the default)");
+  app.add_flag("--background", flags.background, "go to the background")->excludes(foreground);
   app.add_flag("--no-persist-secrets", flags.no_persist_secrets, "keep private keys out of the state folder");
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
   app.add_option("--role", flags.role)->group("")->check(CLI::IsMember({"agent", "worker"}));

@@ -65,7 +65,9 @@ void Supervisor::on_worker_exit(Slot& slot, int status) {
                                {"pid", slot.worker.pid},
                                {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0},
                                {"code", WIFEXITED(status) ? WEXITSTATUS(status) : 0}});
-  slot.quick_deaths = now - slot.worker.spawned_ms < kQuickDeathMs ? slot.quick_deaths + 1 : 0;
+  // Somebody's SIGKILL of a worker that ran says nothing about the worker: only what ends by itself has to wait.
+  const bool by_itself = !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && slot.worker.running.boot != 0);
+  slot.quick_deaths = by_itself && now - slot.worker.spawned_ms < kQuickDeathMs ? slot.quick_deaths + 1 : 0;
   pages_.give_back(slot.worker.page);
   slot.worker = Worker{};
   ++restarts_;
