@@ -263,4 +263,5 @@ class Load:
     def stop(self):
         if self.proc.poll() is None:
             self.proc.kill()
-        self.proc.communicate()
+        if not self.proc.stdout.closed:
+            self.proc.communicate()
