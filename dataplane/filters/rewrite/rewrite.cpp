@@ -20,10 +20,11 @@ std::string_view join(std::string_view a, std::string_view b, Arena& arena) {
 }
 
 std::string_view replace_prefix(std::string_view path, std::string_view replacement, size_t covered, Arena& arena) {
-  const std::string_view rest = path.substr(std::min(covered, path.size()));
+  std::string_view rest = path.substr(std::min(covered, path.size()));
   // "/foo" -> "/" makes "/bar" of "/foo/bar", never "//bar", which some clients and servers read as a host.
   if (rest.starts_with('/')) {
     while (replacement.ends_with('/')) replacement.remove_suffix(1);
+    while (replacement.empty() && rest.starts_with("//")) rest.remove_prefix(1);
   }
   const std::string_view result = join(replacement, rest, arena);
   return result.empty() ? std::string_view("/") : result;

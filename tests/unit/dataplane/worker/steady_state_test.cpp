@@ -1,0 +1,99 @@
+// A request in steady state allocates nothing: counted over a thousand of them, client side to upstream side.
+#include <cstdlib>
+#include <new>
+
+#include "worker_rig.h"
+
+namespace {
+size_t allocations = 0;
+bool counting = false;
+}  // namespace
+
+void* operator new(size_t size) {
+  if (counting) ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size); memory != nullptr) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace sluice::worker {
+namespace {
+using namespace testing;
+
+// Like Origin, without anything that grows.
+class FixedOrigin final : private net::AcceptHandler, private net::EventHandler {
+ public:
+  explicit FixedOrigin(net::Reactor& reactor) : reactor_(reactor) {
+    auto fd = net::listen_on(*net::Address::parse("127.0.0.1"));
+    EXPECT_TRUE(fd.has_value());
+    listener_ = std::make_unique<net::Listener>(reactor, std::move(*fd), *this);
+  }
+  ~FixedOrigin() {
+    if (fd_) reactor_.remove(fd_.get(), *this);
+  }
+  [[nodiscard]] uint16_t port() const { return listener_->local().port; }
+
+ private:
+  void on_accept(UniqueFd fd, const net::Address&) override {
+    fd_ = std::move(fd);
+    EXPECT_TRUE(reactor_.add(fd_.get(), *this, net::kReadable));
+  }
+  void on_event(uint32_t) override {
+    static constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nServer: x\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\nhello";
+    char buffer[65536];
+    if (::recv(fd_.get(), buffer, sizeof buffer, 0) > 0) (void)!::send(fd_.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+  }
+  net::Reactor& reactor_;
+  std::unique_ptr<net::Listener> listener_;
+  UniqueFd fd_;
+};
+
+// Requests one after the other on one connection; whether each was answered.
+bool run(WorkerRig& rig, int fd, std::string_view request, int times) {
+  char buffer[4096];
+  for (int i = 0; i < times; ++i) {
+    if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return false;
+    size_t got = 0;
+    for (int turn = 0; turn < 200; ++turn) {
+      rig.reactor.run_once(20);
+      const ssize_t n = ::recv(fd, buffer + got, sizeof buffer - got, MSG_DONTWAIT);
+      if (n > 0) got += static_cast<size_t>(n);
+      if (std::string_view(buffer, got).ends_with("hello")) break;
+    }
+    if (!std::string_view(buffer, got).ends_with("hello")) return false;
+  }
+  return true;
+}
+
+TEST(SteadyState, NoAllocationPerRequest) {
+  WorkerRig rig;
+  FixedOrigin origin(rig.reactor);
+  rig.add_cluster("ns/web:80", {origin.port()});
+  rig.add_route("a.example", "/plain", "ns/web:80");
+  ir::RouteT& filtered = rig.add_route("a.example", "/filtered", "ns/web:80");
+  ir::RewriteT rewrite;
+  rewrite.path_kind = ir::RewriteKind::PrefixPath;
+  rewrite.path = "/x";
+  WorkerRig::add_filter(filtered, std::move(rewrite));
+  rig.apply();
+  rig.context.log.configure("/dev/null", "json");
+  Client client = rig.connect();
+  const std::string_view requests[] = {
+      "GET /plain?q=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n",
+      "GET /filtered/y HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\n\r\n",
+      "POST /plain HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nabcde",
+  };
+  for (const std::string_view request : requests) ASSERT_TRUE(run(rig, client.fd(), request, 100));
+  for (const std::string_view request : requests) {
+    allocations = 0;
+    counting = true;
+    const bool good = run(rig, client.fd(), request, 1000);
+    counting = false;
+    ASSERT_TRUE(good);
+    EXPECT_EQ(allocations, 0u) << request;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::worker
