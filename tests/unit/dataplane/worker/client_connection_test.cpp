@@ -78,8 +78,12 @@ TEST_F(ConnectionTest, HalfClosedClientsGetTheirAnswers) {
 }
 
 TEST_F(ConnectionTest, HalfARequestIsNoRequest) {
+  Origin silent(rig.reactor, [](const std::string&) { return std::string(); });
+  rig.add_cluster("ns/silent:80", {silent.port()});
+  rig.add_route("b.example", "", "ns/silent:80");
+  rig.apply();
   Client client = rig.connect();
-  client.send("POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nabc");
+  client.send("POST /x HTTP/1.1\r\nHost: b.example\r\nContent-Length: 10\r\n\r\nabc");
   rig.settle();
   client.finish();
   ASSERT_TRUE(rig.until([&] { return client.ended(); }));

@@ -9,13 +9,14 @@ size_t allocations = 0;
 bool counting = false;
 }  // namespace
 
-void* operator new(size_t size) {
+// Not inlined: g++ would see malloc meet operator delete.
+[[gnu::noinline]] void* operator new(size_t size) {
   if (counting) ++allocations;
   if (void* memory = std::malloc(size == 0 ? 1 : size); memory != nullptr) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace sluice::worker {
 namespace {
@@ -27,7 +28,7 @@ class FixedOrigin final : private net::AcceptHandler, private net::EventHandler 
   explicit FixedOrigin(net::Reactor& reactor) : reactor_(reactor) {
     auto fd = net::listen_on(*net::Address::parse("127.0.0.1"));
     EXPECT_TRUE(fd.has_value());
-    listener_ = std::make_unique<net::Listener>(reactor, std::move(*fd), *this);
+    listener_ = std::make_unique<net::Listener>(reactor, std::move(*fd), static_cast<net::AcceptHandler&>(*this));
   }
   ~FixedOrigin() {
     if (fd_) reactor_.remove(fd_.get(), *this);

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "common/base/clock.h"
 #include "common/ir/route_table_generated.h"
 #include "dataplane/net/listener.h"
 #include "dataplane/net/socket.h"
@@ -26,7 +27,7 @@ class Origin final : private net::AcceptHandler {
   Origin(net::Reactor& reactor, Script script) : reactor_(reactor), script_(std::move(script)) {
     auto fd = net::listen_on(*net::Address::parse("127.0.0.1"));
     EXPECT_TRUE(fd.has_value());
-    listener_ = std::make_unique<net::Listener>(reactor, std::move(*fd), *this);
+    listener_ = std::make_unique<net::Listener>(reactor, std::move(*fd), static_cast<net::AcceptHandler&>(*this));
   }
   [[nodiscard]] uint16_t port() const { return listener_->local().port; }
   std::vector<std::string> requests;    // as answered
@@ -220,7 +221,8 @@ struct WorkerRig {
   }
   // Runs the loop until it holds, or a few seconds are over.
   bool until(const std::function<bool()>& holds) {
-    for (int i = 0; i < 400; ++i) {
+    const uint64_t give_up = monotonic_ms() + 10'000;
+    while (monotonic_ms() < give_up) {
       if (holds()) return true;
       reactor.run_once(10);
     }
