@@ -12,7 +12,9 @@
 
 #include "common/base/asio.h"
 #include "common/base/log.h"
+#include "controlplane/config/option_table.h"
 #include "controlplane/config/options.h"
+#include "controlplane/features/feature.h"
 #include "controlplane/kube/cluster_source.h"
 #include "controlplane/loop/loop.h"
 #include "controlplane/publish/publisher.h"
@@ -29,6 +31,7 @@ struct Flags {
   std::optional<uint32_t> workers;
   std::string default_backend, default_certificate, controller_name = config::kControllerName;
   uint32_t dataplane_uid = 0;
+  std::string print_reference;
   bool print_ports = false, allow_test_filters = false;
 };
 
@@ -49,6 +52,7 @@ void declare(CLI::App& app, Flags& flags) {
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
   app.add_flag("--print-ports", flags.print_ports, "one line of JSON on stdout with the ports, once it serves");
   app.add_flag("--allow-test-filters", flags.allow_test_filters)->group("");
+  app.add_option("--print-reference", flags.print_reference)->group("")->check(CLI::IsMember({"configuration", "objects"}));  // for hack/gen-docs
 }
 
 Result<store::ObjectKey> parse_key(std::string_view flag, std::string_view text) {
@@ -80,9 +84,9 @@ Result<config::Options> make_options(const Flags& flags) {
   if (!flags.config_file.empty()) {
     if (auto status = config::load_file(flags.config_file, options); !status) return std::unexpected(status.error());
   }
-  options.http_port = flags.http_port;
-  options.https_port = flags.https_port;
-  options.bind = flags.bind;
+  if (flags.http_port) options.http_port = flags.http_port;
+  if (flags.https_port) options.https_port = flags.https_port;
+  if (!flags.bind.empty()) options.bind = flags.bind;
   options.controller_name = flags.controller_name;
   options.allow_loopback_endpoints = !flags.manifests.empty();
   options.allow_test_filters = flags.allow_test_filters;
@@ -246,6 +250,11 @@ int main(int argc, char** argv) {
   sluice::declare(app, flags);
   app.set_version_flag("--version", SLUICE_VERSION);
   CLI11_PARSE(app, argc, argv);
+  if (!flags.print_reference.empty()) {
+    const bool objects = flags.print_reference == "objects";
+    std::fputs((objects ? sluice::features::reference_markdown() : sluice::config::reference_markdown()).c_str(), stdout);
+    return 0;
+  }
   ::signal(SIGPIPE, SIG_IGN);
   sluice::log::set_component("controlplane");
   sluice::log::Level level{};

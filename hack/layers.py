@@ -38,7 +38,7 @@ THIRD = {
     'cpprest/': ['controlplane/kube/transport.cpp'],
     'pplx/': ['controlplane/kube/transport.cpp'],
     'boost/': ['common/base/asio.h', 'controlplane/kube/transport.cpp', 'controlplane/kube/'],
-    'openssl/': ['dataplane/net/', 'controlplane/translate/', 'controlplane/kube/', 'dataplane/shared/'],
+    'openssl/': ['controlplane/config/', 'dataplane/net/', 'controlplane/translate/', 'controlplane/kube/', 'dataplane/shared/'],
     'simdjson.h': ['controlplane/kube/'],
     'yaml-cpp/': ['controlplane/config/', 'controlplane/source/', 'controlplane/kube/'],
     're2/': ['dataplane/route/', 'dataplane/filters/', 'controlplane/translate/', 'controlplane/features/', 'common/ir/'],

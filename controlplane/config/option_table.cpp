@@ -4,8 +4,13 @@
 #include <charconv>
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include <arpa/inet.h>
+#include <openssl/ssl.h>
+
+#include "common/base/access_log_names.h"
 
 namespace sluice::config {
 namespace {
@@ -46,12 +51,55 @@ Status cidrs(const Value& value, std::vector<std::unique_ptr<ir::CidrT>>& out) {
 }
 constexpr uint64_t kDay = 86'400'000;
 
+Status port(const Value& value, std::optional<uint16_t>& out) {
+  if (value.text == "off") {
+    out.reset();
+    return {};
+  }
+  std::string_view rest;
+  const auto number = parse_number(value.text, rest);
+  if (!number || !rest.empty() || *number > 65535) return fail("must be a port (0: any free one) or off");
+  out = static_cast<uint16_t>(*number);
+  return {};
+}
+Status bind(const Value& value, std::vector<std::string>& out) {
+  if (value.list.size() > 64) return fail("more than 64 addresses");
+  for (const std::string& text : value.list) {
+    if (text.find('/') != std::string::npos || !parse_cidr(text)) return fail("'{}' is no IP address", text.substr(0, 64));
+  }
+  out = value.list;
+  return {};
+}
+Status log_format(const Value& value, std::string& out) {
+  if (const std::string wrong = check_access_log_format(value.text); !wrong.empty()) return fail("{}", wrong);
+  out = value.text;
+  return {};
+}
+// OpenSSL is asked, so that a list without one usable cipher is refused here and not by every worker.
+Status ciphers(const Value& value, std::string& out) {
+  if (value.text.size() > 2000) return fail("is too long");
+  if (!value.text.empty()) {
+    SSL_CTX* context = SSL_CTX_new(TLS_server_method());
+    const bool usable = context != nullptr && SSL_CTX_set_cipher_list(context, value.text.c_str()) == 1;
+    SSL_CTX_free(context);
+    if (!usable) return fail("'{}' selects no cipher", value.text.substr(0, 256));
+  }
+  out = value.text;
+  return {};
+}
+
 // NOLINTBEGIN(readability-function-size)
 #define SLUICE_TIMEOUT(KEY, FIELD, LOW, DEFAULT, DOC) \
   OptionRow { "timeouts." KEY, ValueType::duration, DEFAULT, DOC, [](const Value& v, Options& o) { return bounded(v.number, LOW, kDay, timeouts(o).FIELD); } }
 constexpr std::array kRows = {
     OptionRow{"workers", ValueType::integer, "0", "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, 128, o.settings.workers); }},
+    OptionRow{"listeners.http", ValueType::text, "off", "Port for plain HTTP; 0: any free one; off. The flag --http-port wins. Opened and closed at run time.",
+              [](const Value& v, Options& o) { return port(v, o.http_port); }},
+    OptionRow{"listeners.https", ValueType::text, "off", "Port for HTTPS. The flag --https-port wins.",
+              [](const Value& v, Options& o) { return port(v, o.https_port); }},
+    OptionRow{"listeners.bind", ValueType::text_list, "[]", "IPv4 and IPv6 addresses to listen on. Empty: all. The flag --bind wins.",
+              [](const Value& v, Options& o) { return bind(v, o.bind); }},
     SLUICE_TIMEOUT("requestHeader", request_header, 1, "10s", "A request's head must be complete this long after its first byte (408)."),
     SLUICE_TIMEOUT("requestBodyIdle", request_body_idle, 1, "30s", "Longest silence inside a request's body (408)."),
     SLUICE_TIMEOUT("keepAlive", keep_alive, 1, "75s", "An idle client connection is closed after this."),
@@ -85,11 +133,7 @@ constexpr std::array kRows = {
                 return {};
               }},
     OptionRow{"accessLog.format", ValueType::text, "json", "json, or a template of text and %{name}; the names are those of the JSON line.",
-              [](const Value& v, Options& o) -> Status {
-                if (v.text.empty() || v.text.size() > 4000) return fail("must have 1 to 4000 characters");
-                access_log(o).format = v.text;
-                return {};
-              }},
+              [](const Value& v, Options& o) { return log_format(v, access_log(o).format); }},
     OptionRow{"trustedProxies", ValueType::text_list, "[]", "CIDRs of proxies in front whose X-Forwarded-* and X-Request-Id are believed.",
               [](const Value& v, Options& o) { return cidrs(v, o.settings.trusted_proxies); }},
     OptionRow{"proxyProtocol", ValueType::text_list, "[]", "CIDRs of peers whose connections must begin with a PROXY protocol header (v1 or v2).",
@@ -111,11 +155,7 @@ constexpr std::array kRows = {
                 return {};
               }},
     OptionRow{"tls.ciphers", ValueType::text, "", "Cipher list for TLS 1.2 in OpenSSL's words. Empty: forward-secret AEAD ciphers.",
-              [](const Value& v, Options& o) -> Status {
-                if (v.text.size() > 2000) return fail("is too long");
-                tls(o).ciphers = v.text;
-                return {};
-              }},
+              [](const Value& v, Options& o) { return ciphers(v, tls(o).ciphers); }},
     OptionRow{"hostOwnership", ValueType::text, "namespace", "namespace: the oldest claim of a host owns it for its namespace. shared: the oldest owns each path.",
               [](const Value& v, Options& o) -> Status {
                 if (v.text != "namespace" && v.text != "shared") return fail("must be namespace or shared");
@@ -208,6 +248,25 @@ Result<ir::CidrT> parse_cidr(std::string_view text) {
   cidr.address = std::make_unique<ir::EndpointAddress>(halves[0], halves[1]);
   cidr.bits = static_cast<uint8_t>(total);
   return cidr;
+}
+
+std::string reference_markdown() {
+  std::string out =
+      "# Configuration\n\n"
+      "<!-- Written by hack/gen-docs from controlplane/config/option_table.cpp: change it there. -->\n\n"
+      "The config file (`--config FILE`) is YAML; the chart's values have the same names. An unknown key or a value out of its range is refused with file and\n"
+      "line. The file is read again when it changes: one that is refused leaves the old settings in force. `watchNamespaces` takes effect at the next start.\n\n"
+      "Durations: `500ms`, `10s`, `2m`, `1h`. Sizes: bytes, or with `Ki`, `Mi`, `Gi`.\n\n"
+      "| key | type | default | meaning |\n|---|---|---|---|\n";
+  static constexpr std::string_view kShort[] = {"boolean", "number", "duration", "size", "text", "list"};
+  for (const OptionRow& row : kRows) {
+    const std::string standard = row.standard.empty() ? "empty" : fmt::format("`{}`", row.standard);
+    out += fmt::format("| `{}` | {} | {} | {} |\n", row.key, kShort[static_cast<size_t>(row.type)], standard, row.doc);
+  }
+  out += "\n## Names in an access log line\n\nKeys of the JSON line, and what a template may use as `%{name}`:\n";
+  const char* separator = "";
+  for (const std::string_view name : kAccessLogNames) out += fmt::format("{}`{}`", std::exchange(separator, ", "), name);
+  return out + ".\n";
 }
 
 }  // namespace sluice::config

@@ -39,5 +39,7 @@ struct OptionRow {
 // "10.0.0.0/8", "2001:db8::/32", or a single address.
 [[nodiscard]] Result<ir::CidrT> parse_cidr(std::string_view text);
 [[nodiscard]] std::string_view type_name(ValueType type);
+// docs/reference/configuration.md, written by hack/gen-docs.
+[[nodiscard]] std::string reference_markdown();
 
 }  // namespace sluice::config

@@ -53,6 +53,8 @@ void apply(const Input& input, ir::RouteT& route, const Complain& complain);
 // Annotations that no filter reads but translation does.
 [[nodiscard]] std::span<const Row> object_annotations();
 [[nodiscard]] bool is_known_annotation(std::string_view name);
+// docs/reference/objects.md, written by hack/gen-docs from the rows.
+[[nodiscard]] std::string reference_markdown();
 
 // ---- shared checks
 // RFC 9110 5.1 field-name = token.

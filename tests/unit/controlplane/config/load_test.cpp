@@ -86,5 +86,39 @@ TEST(Config, EveryRowAcceptsItsStatedDefault) {
   }
 }
 
+TEST(Config, ListenersAreOptionsToo) {
+  Options options;
+  options.https_port = 443;
+  ASSERT_TRUE(load_text("listeners: {http: 8080, https: off, bind: [127.0.0.1, \"::1\"]}", "f", options));
+  EXPECT_EQ(options.http_port, 8080);
+  EXPECT_FALSE(options.https_port);
+  EXPECT_EQ(options.bind, (std::vector<std::string>{"127.0.0.1", "::1"}));
+  EXPECT_NE(error_of("listeners: {http: 70000}").find("must be a port"), std::string::npos);
+  EXPECT_NE(error_of("listeners: {bind: [localhost]}").find("no IP address"), std::string::npos);
+  EXPECT_NE(error_of("listeners: {bind: [10.0.0.0/8]}").find("no IP address"), std::string::npos);
+}
+
+TEST(Config, LogFormatsNameWhatALineHas) {
+  EXPECT_EQ(error_of("accessLog: {format: '%{client} %{status} 100%%'}"), "");
+  EXPECT_EQ(error_of("accessLog: {format: json}"), "");
+  EXPECT_NE(error_of("accessLog: {format: '%{statsu}'}").find("unknown name 'statsu'"), std::string::npos);
+  EXPECT_NE(error_of("accessLog: {format: '%{status'}").find("must begin %{name}"), std::string::npos);
+}
+
+TEST(Config, BrokenFiles) {
+  EXPECT_EQ(error_of(""), "");
+  EXPECT_EQ(error_of("# only a comment\n"), "");
+  EXPECT_EQ(error_of("workers: 1\n---\nworkers: 2\n").substr(0, 14), "sluice.yaml:3:");
+  EXPECT_NE(error_of("- workers\n").find("must be a map"), std::string::npos);
+  EXPECT_NE(error_of("? [a]\n: b\n").find("a key must be text"), std::string::npos);
+  EXPECT_NE(error_of(std::string(100'000, '[')), "") << "deep nesting is an error, not the end of the stack";
+  EXPECT_NE(error_of("tls: {ciphers: NONSENSE}").find("selects no cipher"), std::string::npos);
+}
+
+TEST(Config, TheReferenceNamesEveryKey) {
+  const std::string text = reference_markdown();
+  for (const OptionRow& row : option_table()) EXPECT_NE(text.find(fmt::format("| `{}` |", row.key)), std::string::npos) << row.key;
+}
+
 }  // namespace
 }  // namespace sluice::config
