@@ -96,7 +96,7 @@ class Demo:
             self.start_service(index)
         self.log = open(os.path.join(self.work, 'log'), 'w')
         http_port, https_port, admin_port = map(str, self.listen)
-        gateway = subprocess.Popen([os.path.join(ROOT, 'build', 'bin', 'sluice'), 'run', '--manifests', self.manifests, '--http-port', http_port, '--https-port', https_port,
+        gateway = subprocess.Popen([os.path.join(os.environ.get('SLUICE_BUILD', os.path.join(ROOT, 'build')), 'bin', 'sluice'), 'run', '--manifests', self.manifests, '--http-port', http_port, '--https-port', https_port,
                                     '--admin-port', admin_port, '--bind', '127.0.0.1', '--state', os.path.join(self.work, 'state')],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, start_new_session=True)
         self.children['gateway'] = gateway
