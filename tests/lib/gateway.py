@@ -20,6 +20,11 @@ TOOLS = os.path.join(BUILD, 'tests')
 START_SECONDS = float(os.environ.get('SLUICE_TEST_START_SECONDS', '30'))
 
 
+def slurp(path):
+    with open(path, errors='replace') as f:
+        return f.read()
+
+
 class Gateway:
     """A running gateway. objects: list of dicts, written to one file; more files by write()."""
 
@@ -54,7 +59,7 @@ class Gateway:
         self.ports = json.loads(line)
 
     def tail(self, lines=30):
-        return ''.join(open(self.log_path, errors='replace').readlines()[-lines:])
+        return '\n'.join(slurp(self.log_path).split('\n')[-lines:])
 
     @property
     def http(self):
@@ -84,9 +89,9 @@ class Gateway:
         while todo:
             pid = todo.pop()
             try:
-                title = open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\0', b' ').decode(errors='replace')
+                title = slurp(f'/proc/{pid}/cmdline').replace('\0', ' ')
                 for task in os.listdir(f'/proc/{pid}/task'):
-                    todo += [int(c) for c in open(f'/proc/{pid}/task/{task}/children').read().split()]
+                    todo += [int(c) for c in slurp(f'/proc/{pid}/task/{task}/children').split()]
             except OSError:
                 continue
             if role is None or (role == 'controlplane' and 'sluice-controlplane' in title) or f'sluice-dataplane: {role}' in title:
@@ -227,7 +232,7 @@ def make_certificate(work, name):
 
 
 def tls_secret(name, cert, key, ns='default'):
-    b64 = lambda path: base64.b64encode(open(path, 'rb').read()).decode()
+    b64 = lambda path: base64.b64encode(slurp(path).encode()).decode()
     return {'apiVersion': 'v1', 'kind': 'Secret', 'type': 'kubernetes.io/tls', 'metadata': {'name': name, 'namespace': ns}, 'data': {'tls.crt': b64(cert), 'tls.key': b64(key)}}
 
 

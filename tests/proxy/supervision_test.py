@@ -9,7 +9,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, Gateway, Load, Origin, ingress, read_answer, service  # noqa: E402
+from lib.gateway import CLASS, Gateway, Load, Origin, ingress, read_answer, service, slurp  # noqa: E402
 
 KILLS = int(os.environ.get('KILLS', '100'))
 
@@ -50,11 +50,14 @@ class Supervision(unittest.TestCase):
             for d in dialers:
                 d.start()
             killed = 0
-            for i in range(KILLS):
+            while killed < KILLS:
+                gw.until(lambda: gw.pids('worker'), what='a worker to kill')
                 workers = gw.pids('worker')
-                if workers:
-                    os.kill(workers[i % len(workers)], signal.SIGKILL)
+                try:
+                    os.kill(workers[killed % len(workers)], signal.SIGKILL)
                     killed += 1
+                except (ProcessLookupError, ZeroDivisionError, IndexError):
+                    pass
                 time.sleep(0.05)
             gw.until(lambda: len(gw.pids('worker')) == 2, what='two workers again')
             time.sleep(0.3)
@@ -103,7 +106,7 @@ class Supervision(unittest.TestCase):
                 state = find_state(gw.state)
                 gw.proc.send_signal(signal.SIGTERM)
                 gw.proc.wait(40)
-                alone = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', os.path.join(gw.work, 'nobody.sock'), '--state', state],
+                alone = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', os.path.join(gw.work, 'nobody.sock'), '--state', state, '--foreground'],
                                          stdout=subprocess.DEVNULL, stderr=gw.log)
                 try:
                     port = wait_listening(alone.pid, http)
@@ -127,7 +130,7 @@ def wait_listening(pid, _):
     """A TCP port that a process of pid's session listens on."""
     for _ in range(200):
         inodes = set()
-        for p in [pid] + [int(c) for c in open(f'/proc/{pid}/task/{pid}/children').read().split()]:
+        for p in [pid] + [int(c) for c in slurp(f'/proc/{pid}/task/{pid}/children').split()]:
             try:
                 for fd in os.listdir(f'/proc/{p}/fd'):
                     link = os.readlink(f'/proc/{p}/fd/{fd}')
@@ -135,7 +138,7 @@ def wait_listening(pid, _):
                         inodes.add(link[8:-1])
             except OSError:
                 pass
-        for line in open('/proc/net/tcp').readlines()[1:]:
+        for line in slurp('/proc/net/tcp').strip().split('\n')[1:]:
             f = line.split()
             if f[3] == '0A' and f[9] in inodes:
                 return int(f[1].split(':')[1], 16)
