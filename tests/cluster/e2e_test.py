@@ -164,4 +164,4 @@ class Cluster(unittest.TestCase):
 if __name__ == '__main__':
     if os.environ.get('SLUICE_IN_NETNS') != '1':
         os.execvpe(KUBE, [KUBE, 'netns', sys.executable, os.path.abspath(__file__)] + sys.argv[1:], dict(os.environ, SLUICE_IN_NETNS='1'))
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings='ignore')

@@ -147,4 +147,4 @@ def wait_listening(pid, _):
 
 
 if __name__ == '__main__':
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings='ignore')
