@@ -54,7 +54,7 @@ std::string_view write_location(const Target& target, Arena& arena) {
       at = std::to_chars(at, at + 5, target.port).ptr;
     }
   }
-  put(target.path);
+  put(target.path == "*" ? "/" : target.path);
   if (target.has_query) {
     put("?");
     put(target.query);
@@ -111,14 +111,17 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   head.scheme = identity_.secure ? http::Scheme::https : http::Scheme::http;
   plan.request_ms = context_.settings.request_ms;
   plan.max_body = context_.settings.body_bytes;
-  if (head.path == "*") {
-    // RFC 9110 9.3.7: about the server in general, which is us.
+  // "OPTIONS *" is about the server as a whole (RFC 9110 9.3.7): here that is whoever serves the host's root. Without one it is us.
+  const bool asterisk = head.path == "*";
+  if (asterisk) head.path = "/";
+  match_ = context_.router.match(head);
+  if (asterisk) head.path = "*";
+  if (match_.route == nullptr && asterisk) {
     plan.answered = true;
     plan.reply.reason = Reason::direct_response;
     plan.reply.status = 200;
     return;
   }
-  match_ = context_.router.match(head);
   if (match_.route == nullptr) {
     plan.answered = true;
     plan.reply = as_reply(context_.settings.not_found);

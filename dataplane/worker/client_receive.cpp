@@ -70,16 +70,20 @@ bool ClientConnection::read_once() {
 void ClientConnection::at_eof() {
   eof_ = true;
   suspended_ = true;
-  set_interest();
-  if (tunnel_ && request_ != nullptr) {
-    request_done_ = true;
-    request_->stream().on_request_body({}, true);
-    request_->stream().on_request_flush();
+  // RFC 9112 9.6: a client may shut its side and still read the answer. Half a request is none.
+  if (request_ == nullptr) {
+    begin_close();
     return;
   }
-  // RFC 9112 9.6: a client may shut its side and still read the answer. Half a request is none.
-  if (request_ == nullptr) begin_close();
-  else if (!request_done_) gone();
+  if (!request_done_ && !tunnel_) {
+    gone();
+    return;
+  }
+  set_interest();
+  if (!tunnel_) return;
+  request_done_ = true;
+  request_->stream().on_request_body({}, true);
+  request_->stream().on_request_flush();
 }
 
 void ClientConnection::process_stashed() {
