@@ -16,7 +16,7 @@ std::string_view join(Arena& arena, const std::string_view (&parts)[N]) {
   char* to = static_cast<char*>(arena.allocate(size, 1));
   char* at = to;
   for (const std::string_view part : parts) {
-    std::memcpy(at, part.data(), part.size());
+    if (!part.empty()) std::memcpy(at, part.data(), part.size());
     at += part.size();
   }
   return {to, size};

@@ -41,7 +41,7 @@ std::string_view write_location(const Target& target, Arena& arena) {
   char* const begin = static_cast<char*>(arena.allocate(target.scheme.size() + target.host.size() + target.path.size() + target.query.size() + 16, 1));
   char* at = begin;
   auto put = [&](std::string_view text) {
-    std::memcpy(at, text.data(), text.size());
+    if (!text.empty()) std::memcpy(at, text.data(), text.size());
     at += text.size();
   };
   if (!target.host.empty()) {

@@ -43,7 +43,7 @@ bool ClientConnection::read_once() {
     gone();  // cannot be: heads are bounded below this
     return false;
   }
-  std::memcpy(buffer, stash_.data(), kept);
+  if (kept != 0) std::memcpy(buffer, stash_.data(), kept);
   const net::IoResult result = transport_->read({buffer + kept, context_.read_size - kept});
   switch (result.state) {
     case Io::again:

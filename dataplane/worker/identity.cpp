@@ -45,7 +45,7 @@ class Text {
  public:
   Text(Arena& arena, size_t most) : begin_(static_cast<char*>(arena.allocate(most, 1))), at_(begin_) {}
   Text& put(std::string_view text) {
-    std::memcpy(at_, text.data(), text.size());
+    if (!text.empty()) std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
     return *this;
   }
