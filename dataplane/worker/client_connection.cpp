@@ -217,8 +217,10 @@ void ClientConnection::on_timer() {
   }
 }
 
+// Only a connection at rest between requests is closed. A new one, and one in the middle of a head, has a request under way as far as its client knows:
+// it is answered, with Connection: close, or runs into its deadline.
 void ClientConnection::drain() {
-  if (state_ == State::open && request_ == nullptr) begin_close();
+  if (state_ == State::open && request_ == nullptr && !fresh_ && stash_.empty()) begin_close();
 }
 
 void ClientConnection::gone() { close(); }
