@@ -135,8 +135,8 @@ fault('match-changed-host', ROUTER, 'if (host->epoch == epoch || host->hash() ==
       'a changed virtual host is not loaded')
 fault('match-wildcard-labels', ROUTER, "host.find('.');", "host.rfind('.');", 'a wildcard takes several labels')
 fault('match-host-pattern', ROUTER, " && host.front() != '*') {", ') {', 'a client names a wildcard host')
-fault('match-cache-epoch', ROUTER, 'if (slot != nullptr && slot->epoch == epoch && slot->host->name() == host)',
-      'if (slot != nullptr && slot->host != nullptr && slot->host->name() == host)', 'the host cache survives a swap')
+fault('match-cache-epoch', ROUTER, 'if (one->tag == tag && one->epoch == round && one->host->name() == host)',
+      'if (one->tag == tag && one->host != nullptr && one->host->name() == host)', 'the host cache survives a swap')
 fault('match-cache-name', ROUTER, 'std::string_view(other_slot.name.data(), other_slot.size) == host)', 'other_slot.size == host.size())',
       'the host cache mixes up names')
 fault('match-sweep', ROUTER, 'if (ref == nullptr || ref->hash() != host->hash()) {', 'if (ref == nullptr) {', 'a changed host is taken for the same')

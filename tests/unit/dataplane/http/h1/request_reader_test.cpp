@@ -206,6 +206,8 @@ TEST(RequestReader, Hosts) {
                                      "a:",
                                      "a:0",
                                      "a:65536",
+                                     "a:65616",
+                                     "a:99999",
                                      "a:080",
                                      "a:8x",
                                      "a:-1",
@@ -457,6 +459,48 @@ TEST(RequestReader, Pipelined) {
     at += message.consumed;
   }
   EXPECT_EQ(at, input.size());
+}
+
+TEST(RequestReader, AHeadKeepsNothingOfTheOneBefore) {
+  ChunkPool pool;
+  Arena arena(pool);
+  RequestHead head(arena);
+  RequestReader reader;
+  Message first, second;
+  feed(reader,
+       "POST /a?b HTTP/1.1\r\nHost: a.example:8080\r\nContent-Length: 1\r\nExpect: 100-continue\r\nTE: trailers\r\n"
+       "Connection: TE, Upgrade\r\nUpgrade: foo\r\nK: v\r\n\r\nx",
+       0, arena, head, first);
+  ASSERT_TRUE(first.complete);
+  EXPECT_EQ(head.port, 8080);
+  EXPECT_EQ(head.upgrade, "foo");
+  EXPECT_TRUE(head.expect_continue);
+  reader.reset();
+  feed(reader, "GET / HTTP/1.0\r\n\r\n", 0, arena, head, second);
+  ASSERT_TRUE(second.complete);
+  EXPECT_EQ(head.method, Method::get);
+  EXPECT_EQ(head.version, Version::http10);
+  EXPECT_EQ(head.host, "");
+  EXPECT_EQ(head.port, 0);
+  EXPECT_EQ(head.path, "/");
+  EXPECT_EQ(head.query, "");
+  EXPECT_EQ(head.upgrade, "");
+  EXPECT_FALSE(head.has_query || head.has_body || head.expect_continue || head.wants_trailers);
+  EXPECT_FALSE(head.content_length.has_value());
+  EXPECT_EQ(head.fields.size(), 0u);
+}
+
+TEST(RequestReader, WantsTrailers) {
+  const auto wants = [](std::string_view te) {
+    return RequestRun(get("/", "TE: " + std::string(te) + "\r\nConnection: TE\r\n")).head.wants_trailers;
+  };
+  EXPECT_TRUE(wants("trailers"));
+  EXPECT_TRUE(wants("Trailers"));
+  EXPECT_TRUE(wants("deflate;q=0.5, trailers"));
+  EXPECT_TRUE(wants("trailers ; q=1"));
+  EXPECT_FALSE(wants("trailers-x"));
+  EXPECT_FALSE(wants("deflate;x=trailers"));
+  EXPECT_FALSE(wants(""));
 }
 
 TEST(RequestReader, ErrorsAreFinal) {

@@ -23,7 +23,7 @@ struct Message {
 };
 
 // Feeds `input` in pieces of `step` bytes (0 = all at once) from memory of exactly that size, so that a sanitizer sees
-// each byte too far.
+// each byte too far. The memory is wiped after each piece, so that a view left in it is seen without one.
 template <class Reader, class Head>
 void feed(Reader& reader, std::string_view input, size_t step, Arena& arena, Head& head, Message& out,
           const Limits& limits = {}) {
@@ -65,6 +65,7 @@ void feed(Reader& reader, std::string_view input, size_t step, Arena& arena, Hea
         out.error = got.error;
         break;
     }
+    explicit_bzero(exact.get(), size);
   }
 }
 
