@@ -129,12 +129,12 @@ fault('match-joined', PREDICATES, 'if (found == 2) joined.assign(value);', '', '
 fault('match-value-prefix', PREDICATES, 'return value.starts_with(expected);', 'return value.find(expected) != std::string_view::npos;',
       'a header prefix matches anywhere')
 fault('match-query-separator', PREDICATES, "query.find('&')", "query.find(';')", 'only the first query parameter is seen')
-fault('match-query-decoding', PREDICATES, '      if (found) value = decode(value, scratch.decoded);\n', '', 'query values are not decoded')
+fault('match-query-decoding', PREDICATES, 'if (found) value = decode(', 'if (!found) value = decode(', 'query values are not decoded')
 fault('match-second-regex', PREDICATES, 'regexes_[regex++].get()', 'regexes_[regex].get()', 'the second regex of a route is the first')
 fault('match-changed-host', ROUTER, 'if (host->epoch == epoch || host->hash() == ref->hash()) {', 'if (host->epoch == epoch || host->name() == name) {',
       'a changed virtual host is not loaded')
 fault('match-wildcard-labels', ROUTER, "host.find('.');", "host.rfind('.');", 'a wildcard takes several labels')
-fault('match-host-pattern', ROUTER, " && host.front() != '*') {", ') {', 'a client names a wildcard host')
+fault('match-cache-answer', ROUTER, '      other_slot.host = found;\n', '', 'the second request for a wildcard host finds none')
 fault('match-cache-epoch', ROUTER, 'if (one->tag == tag && one->epoch == round && one->host->name() == host)',
       'if (one->tag == tag && one->host != nullptr && one->host->name() == host)', 'the host cache survives a swap')
 fault('match-cache-name', ROUTER, 'std::string_view(other_slot.name.data(), other_slot.size) == host)', 'other_slot.size == host.size())',

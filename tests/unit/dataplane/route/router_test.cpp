@@ -191,6 +191,7 @@ TEST(Router, QueryParameters) {
   EXPECT_EQ(hit(router, Request("present", "/").query("flag")), "hit");
   EXPECT_EQ(hit(router, Request("present", "/").query("x&flag=0&y")), "hit");
   EXPECT_EQ(hit(router, Request("present", "/").query("flags=1&xflag")), "none");
+  EXPECT_EQ(hit(router, Request("present", "/").query("fla=1&f&=")), "none") << "the start of a name is another name";
   EXPECT_EQ(hit(router, Request("prefix", "/").query("p=x%2fy")), "hit");
   EXPECT_EQ(hit(router, Request("regex", "/").query("n=%31%32")), "hit");
   EXPECT_EQ(hit(router, Request("regex", "/").query("n=1x")), "none");
@@ -238,6 +239,41 @@ TEST(Router, ManyHostsAreSweptALittleAtATime) {
   for (int i = 0; i < 1000; ++i)
     ASSERT_EQ(hit(router, fmt::format("h{}", i), "/"), i < 10 ? fmt::format("r{}", i) : "none");
   EXPECT_EQ(router.loaded(), 10u);
+}
+
+// More than one sweep looks at: what is asked for before its turn must be the new one all the same.
+TEST(Router, ManyChangedHostsAreNewAtOnce) {
+  std::vector<HostSpec> hosts;
+  for (int i = 0; i < 1000; ++i) hosts.push_back({fmt::format("h{}", i), {{PathKind::Prefix, "", "old"}}});
+  const Table first(hosts);
+  for (HostSpec& host : hosts) host.routes[0].id = "new";
+  const Table second(hosts);
+  Router router;
+  router.apply(first.get());
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(hit(router, fmt::format("h{}", i), "/"), "old");
+  router.apply(second.get());
+  for (int i = 999; i >= 0; --i) ASSERT_EQ(hit(router, fmt::format("h{}", i), "/"), "new") << i;
+  EXPECT_EQ(router.loaded(), 1000u);
+}
+
+TEST(Router, EachRegexOfARouteIsItsOwn) {
+  const Table table({{"a",
+                      {{PathKind::Prefix,
+                        "",
+                        "hit",
+                        {},
+                        {{"x-a", ValueKind::Regex, "a+"}, {"x-b", ValueKind::Exact, "-"}, {"x-c", ValueKind::Regex, "c+"}},
+                        {{"q", ValueKind::Regex, "q+"}, {"r", ValueKind::Regex, "r+"}}}}}});
+  Router router;
+  router.apply(table.get());
+  const auto ask = [&](std::string_view a, std::string_view c, std::string_view query) {
+    return hit(router, Request("a", "/").header("x-a", a).header("x-b", "-").header("x-c", c).query(query));
+  };
+  EXPECT_EQ(ask("aa", "cc", "q=qq&r=rr"), "hit");
+  EXPECT_EQ(ask("aa", "aa", "q=qq&r=rr"), "none");
+  EXPECT_EQ(ask("cc", "cc", "q=qq&r=rr"), "none");
+  EXPECT_EQ(ask("aa", "cc", "q=cc&r=rr"), "none");
+  EXPECT_EQ(ask("aa", "cc", "q=qq&r=qq"), "none");
 }
 
 struct Counted : RouteState {
