@@ -256,6 +256,20 @@ TEST(Router, ManyChangedHostsAreNewAtOnce) {
   EXPECT_EQ(router.loaded(), 1000u);
 }
 
+// Far more names of one length than the cache has slots, each asked for twice.
+TEST(Router, ManyNamesBelowWildcardsAreNotMixedUp) {
+  const Table table({{"*.a.test", {{PathKind::Prefix, "", "a"}}}, {"*.b.test", {{PathKind::Prefix, "", "b"}}}});
+  Router router;
+  router.apply(table.get());
+  for (int i = 100; i < 900; ++i) {
+    for (const char* zone : {"a", "b", "c"}) {
+      const std::string name = fmt::format("h{}.{}.test", i, zone), expected = *zone == 'c' ? "none" : zone;
+      ASSERT_EQ(hit(router, name, "/"), expected) << name;
+      ASSERT_EQ(hit(router, name, "/"), expected) << name;
+    }
+  }
+}
+
 TEST(Router, EachRegexOfARouteIsItsOwn) {
   const Table table({{"a",
                       {{PathKind::Prefix,
