@@ -13,7 +13,7 @@ ALLOWED = {
     'controlplane/store': ['common/ir'],
     'controlplane/config': ['common/ir', 'controlplane/store'],
     'controlplane/kube': ['controlplane/store'],
-    'controlplane/source': ['controlplane/store', 'controlplane/kube'],
+    'controlplane/source': ['common/ir', 'controlplane/store', 'controlplane/kube'],
     'controlplane/features': ['common/ir', 'controlplane/store'],
     'controlplane/translate': ['common/ir', 'controlplane/store', 'controlplane/features', 'controlplane/config'],
     'controlplane/compile': ['common/ir', 'controlplane/translate'],

@@ -65,7 +65,8 @@ Status port(const Value& value, std::optional<uint16_t>& out) {
 Status bind(const Value& value, std::vector<std::string>& out) {
   if (value.list.size() > 64) return fail("more than 64 addresses");
   for (const std::string& text : value.list) {
-    if (text.find('/') != std::string::npos || !parse_cidr(text)) return fail("'{}' is no IP address", text.substr(0, 64));
+    if (text.find('/') != std::string::npos || !parse_cidr(text))
+      return fail("'{}' is no IP address", text.substr(0, 64));
   }
   out = value.list;
   return {};
@@ -89,26 +90,37 @@ Status ciphers(const Value& value, std::string& out) {
 }
 
 // NOLINTBEGIN(readability-function-size)
-#define SLUICE_TIMEOUT(KEY, FIELD, LOW, DEFAULT, DOC) \
-  OptionRow { "timeouts." KEY, ValueType::duration, DEFAULT, DOC, [](const Value& v, Options& o) { return bounded(v.number, LOW, kDay, timeouts(o).FIELD); } }
+#define SLUICE_TIMEOUT(KEY, FIELD, LOW, DEFAULT, DOC)                                              \
+  OptionRow {                                                                                      \
+    "timeouts." KEY, ValueType::duration, DEFAULT, DOC,                                            \
+        [](const Value& v, Options& o) { return bounded(v.number, LOW, kDay, timeouts(o).FIELD); } \
+  }
 constexpr std::array kRows = {
-    OptionRow{"workers", ValueType::integer, "0", "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
+    OptionRow{"workers", ValueType::integer, "0",
+              "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, 128, o.settings.workers); }},
-    OptionRow{"listeners.http", ValueType::text, "off", "Port for plain HTTP; 0: any free one; off. The flag --http-port wins. Opened and closed at run time.",
+    OptionRow{"listeners.http", ValueType::text, "off",
+              "Port for plain HTTP; 0: any free one; off. The flag --http-port wins. Opened and closed at run time.",
               [](const Value& v, Options& o) { return port(v, o.http_port); }},
     OptionRow{"listeners.https", ValueType::text, "off", "Port for HTTPS. The flag --https-port wins.",
               [](const Value& v, Options& o) { return port(v, o.https_port); }},
-    OptionRow{"listeners.bind", ValueType::text_list, "[]", "IPv4 and IPv6 addresses to listen on. Empty: all. The flag --bind wins.",
+    OptionRow{"listeners.bind", ValueType::text_list, "[]",
+              "IPv4 and IPv6 addresses to listen on. Empty: all. The flag --bind wins.",
               [](const Value& v, Options& o) { return bind(v, o.bind); }},
-    SLUICE_TIMEOUT("requestHeader", request_header, 1, "10s", "A request's head must be complete this long after its first byte (408)."),
+    SLUICE_TIMEOUT("requestHeader", request_header, 1, "10s",
+                   "A request's head must be complete this long after its first byte (408)."),
     SLUICE_TIMEOUT("requestBodyIdle", request_body_idle, 1, "30s", "Longest silence inside a request's body (408)."),
     SLUICE_TIMEOUT("keepAlive", keep_alive, 1, "75s", "An idle client connection is closed after this."),
-    SLUICE_TIMEOUT("upstreamConnect", upstream_connect, 1, "2s", "Connecting to an endpoint, TLS included; then another endpoint is tried."),
-    SLUICE_TIMEOUT("upstreamResponse", upstream_response, 1, "60s", "The head of the answer must come this long after the request was sent (504)."),
-    SLUICE_TIMEOUT("request", request, 0, "0s", "The whole request, all tries included (504). 0: no limit. A Route's own timeout wins."),
+    SLUICE_TIMEOUT("upstreamConnect", upstream_connect, 1, "2s",
+                   "Connecting to an endpoint, TLS included; then another endpoint is tried."),
+    SLUICE_TIMEOUT("upstreamResponse", upstream_response, 1, "60s",
+                   "The head of the answer must come this long after the request was sent (504)."),
+    SLUICE_TIMEOUT("request", request, 0, "0s",
+                   "The whole request, all tries included (504). 0: no limit. A Route's own timeout wins."),
     SLUICE_TIMEOUT("tlsHandshake", tls_handshake, 1, "10s", "A TLS handshake must be finished in this time."),
     SLUICE_TIMEOUT("upstreamIdle", upstream_idle, 1, "60s", "An idle upstream connection is closed after this."),
-    OptionRow{"timeouts.drain", ValueType::duration, "30s", "Grace period of a shutdown: streams may end, then connections are closed.",
+    OptionRow{"timeouts.drain", ValueType::duration, "30s",
+              "Grace period of a shutdown: streams may end, then connections are closed.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, kDay, o.settings.drain_ms); }},
     OptionRow{"limits.headerBytes", ValueType::size, "32Ki", "All fields of a request's head together (431).",
               [](const Value& v, Options& o) { return bounded(v.number, 256, 1 << 20, limits(o).header_bytes); }},
@@ -121,9 +133,11 @@ constexpr std::array kRows = {
                 limits(o).body_bytes = v.number;
                 return {};
               }},
-    OptionRow{"limits.connections", ValueType::integer, "0", "Client connections per worker. 0: what the open-files limit allows.",
+    OptionRow{"limits.connections", ValueType::integer, "0",
+              "Client connections per worker. 0: what the open-files limit allows.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, 10'000'000, limits(o).connections); }},
-    OptionRow{"limits.upstreamIdle", ValueType::integer, "512", "Idle upstream connections that an instance keeps, over all workers.",
+    OptionRow{"limits.upstreamIdle", ValueType::integer, "512",
+              "Idle upstream connections that an instance keeps, over all workers.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, 1'000'000, limits(o).upstream_idle); }},
     OptionRow{"accessLog.path", ValueType::text, "/dev/stdout", "A file, /dev/stdout, /dev/stderr, or off.",
               [](const Value& v, Options& o) -> Status {
@@ -132,11 +146,14 @@ constexpr std::array kRows = {
                 access_log(o).path = v.text;
                 return {};
               }},
-    OptionRow{"accessLog.format", ValueType::text, "json", "json, or a template of text and %{name}; the names are those of the JSON line.",
+    OptionRow{"accessLog.format", ValueType::text, "json",
+              "json, or a template of text and %{name}; the names are those of the JSON line.",
               [](const Value& v, Options& o) { return log_format(v, access_log(o).format); }},
-    OptionRow{"trustedProxies", ValueType::text_list, "[]", "CIDRs of proxies in front whose X-Forwarded-* and X-Request-Id are believed.",
+    OptionRow{"trustedProxies", ValueType::text_list, "[]",
+              "CIDRs of proxies in front whose X-Forwarded-* and X-Request-Id are believed.",
               [](const Value& v, Options& o) { return cidrs(v, o.settings.trusted_proxies); }},
-    OptionRow{"proxyProtocol", ValueType::text_list, "[]", "CIDRs of peers whose connections must begin with a PROXY protocol header (v1 or v2).",
+    OptionRow{"proxyProtocol", ValueType::text_list, "[]",
+              "CIDRs of peers whose connections must begin with a PROXY protocol header (v1 or v2).",
               [](const Value& v, Options& o) { return cidrs(v, o.settings.proxy_protocol); }},
     OptionRow{"forwardedHeader", ValueType::boolean, "false", "Adds RFC 7239 Forwarded beside X-Forwarded-*.",
               [](const Value& v, Options& o) -> Status {
@@ -154,12 +171,15 @@ constexpr std::array kRows = {
                 tls(o).min_version = v.text == "1.2" ? 0x0303 : 0x0304;
                 return {};
               }},
-    OptionRow{"tls.ciphers", ValueType::text, "", "Cipher list for TLS 1.2 in OpenSSL's words. Empty: forward-secret AEAD ciphers.",
+    OptionRow{"tls.ciphers", ValueType::text, "",
+              "Cipher list for TLS 1.2 in OpenSSL's words. Empty: forward-secret AEAD ciphers.",
               [](const Value& v, Options& o) { return ciphers(v, tls(o).ciphers); }},
-    OptionRow{"hostOwnership", ValueType::text, "namespace", "namespace: the oldest claim of a host owns it for its namespace. shared: the oldest owns each path.",
+    OptionRow{"hostOwnership", ValueType::text, "namespace",
+              "namespace: the oldest claim of a host owns it for its namespace. shared: the oldest owns each path.",
               [](const Value& v, Options& o) -> Status {
                 if (v.text != "namespace" && v.text != "shared") return fail("must be namespace or shared");
-                o.host_ownership = v.text == "shared" ? Options::HostOwnership::shared : Options::HostOwnership::per_namespace;
+                o.host_ownership =
+                    v.text == "shared" ? Options::HostOwnership::shared : Options::HostOwnership::per_namespace;
                 return {};
               }},
     OptionRow{"watchNamespaces", ValueType::text_list, "[]", "Namespaces to watch. Empty: all.",
@@ -167,11 +187,13 @@ constexpr std::array kRows = {
                 o.watch_namespaces = v.list;
                 return {};
               }},
-    OptionRow{"sslRedirect", ValueType::boolean, "true", "308 to https for hosts that have TLS. The annotation sluice.dev/ssl-redirect overrides it for an Ingress.",
-              [](const Value& v, Options& o) -> Status {
-                o.ssl_redirect = v.number != 0;
-                return {};
-              }},
+    OptionRow{
+        "sslRedirect", ValueType::boolean, "true",
+        "308 to https for hosts that have TLS. The annotation sluice.dev/ssl-redirect overrides it for an Ingress.",
+        [](const Value& v, Options& o) -> Status {
+          o.ssl_redirect = v.number != 0;
+          return {};
+        }},
     OptionRow{"allowExternalName", ValueType::boolean, "false", "Serves Services of type ExternalName.",
               [](const Value& v, Options& o) -> Status {
                 o.allow_external_name = v.number != 0;
@@ -186,7 +208,8 @@ constexpr std::array kRows = {
 std::span<const OptionRow> option_table() { return kRows; }
 
 std::string_view type_name(ValueType type) {
-  static constexpr std::string_view kNames[] = {"true or false", "a number", "a duration (10s, 500ms, 2m)", "a size (512, 64Ki, 1Mi)", "text", "a list of texts"};
+  static constexpr std::string_view kNames[] = {"true or false",           "a number", "a duration (10s, 500ms, 2m)",
+                                                "a size (512, 64Ki, 1Mi)", "text",     "a list of texts"};
   return kNames[static_cast<size_t>(type)];
 }
 
@@ -254,8 +277,10 @@ std::string reference_markdown() {
   std::string out =
       "# Configuration\n\n"
       "<!-- Written by hack/gen-docs from controlplane/config/option_table.cpp: change it there. -->\n\n"
-      "The config file (`--config FILE`) is YAML; the chart's values have the same names. An unknown key or a value out of its range is refused with file and\n"
-      "line. The file is read again when it changes: one that is refused leaves the old settings in force. `watchNamespaces` takes effect at the next start.\n\n"
+      "The config file (`--config FILE`) is YAML; the chart's values have the same names. An unknown key or a value "
+      "out of its range is refused with file and\n"
+      "line. The file is read again when it changes: one that is refused leaves the old settings in force. "
+      "`watchNamespaces` takes effect at the next start.\n\n"
       "Durations: `500ms`, `10s`, `2m`, `1h`. Sizes: bytes, or with `Ki`, `Mi`, `Gi`.\n\n"
       "| key | type | default | meaning |\n|---|---|---|---|\n";
   static constexpr std::string_view kShort[] = {"boolean", "number", "duration", "size", "text", "list"};
@@ -265,7 +290,8 @@ std::string reference_markdown() {
   }
   out += "\n## Names in an access log line\n\nKeys of the JSON line, and what a template may use as `%{name}`:\n";
   const char* separator = "";
-  for (const std::string_view name : kAccessLogNames) out += fmt::format("{}`{}`", std::exchange(separator, ", "), name);
+  for (const std::string_view name : kAccessLogNames)
+    out += fmt::format("{}`{}`", std::exchange(separator, ", "), name);
   return out + ".\n";
 }
 

@@ -8,7 +8,8 @@ namespace {
 void add(std::string& out, std::span<const Row> rows) {
   for (const Row& row : rows) {
     if (row.name == kTestProbe) continue;  // refused outside of tests
-    out += fmt::format("| `{}` | {} | {} | {} |\n", row.name, row.type, row.default_value.empty() ? "-" : row.default_value, row.doc);
+    out += fmt::format("| `{}` | {} | {} | {} |\n", row.name, row.type,
+                       row.default_value.empty() ? "-" : row.default_value, row.doc);
   }
 }
 

@@ -1,32 +1,58 @@
-// Which objects the files of a folder hold, and what changes when a file does. No I/O: texts in, store changes out.
+// Which objects the files of a folder hold, and what changes when a file does. No I/O: texts in, store changes out. The
+// cost of a change is that of the documents that differ: the others are known by their hash, so a file of 10,000
+// objects may be written again for one of them.
 #pragma once
 #include <map>
-#include <set>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/base/result.h"
+#include "common/ir/push_frame.h"
 #include "controlplane/kube/decode/decode.h"
 #include "controlplane/store/change.h"
 
 namespace sluice::source {
 
-// The objects of one text. An Error = nothing of it can be used.
-[[nodiscard]] Result<std::vector<kube::Decoded>> parse_manifest(std::string_view text, bool json);
+// One object of a file, decoded once.
+struct ManifestItem {
+  ir::ContentHash hash;  // of its JSON
+  size_t line = 0;       // of its document; 0 in JSON files
+  kube::Decoded decoded;
+};
+using ManifestItems = std::vector<std::shared_ptr<const ManifestItem>>;
 
 class ManifestSet {
  public:
-  // A file's new content. On Error the file keeps what it had.
-  [[nodiscard]] Result<std::vector<store::Change>> put(const std::string& file, std::string_view text);
+  // A file's new content. On Error the file keeps what it had; the error names the line. `notes`: what a person should
+  // know beside that.
+  [[nodiscard]] Result<std::vector<store::Change>> put(const std::string& file, std::string_view text,
+                                                       std::vector<std::string>& notes);
   [[nodiscard]] std::vector<store::Change> drop(const std::string& file);
-  [[nodiscard]] const std::map<std::string, std::set<store::ObjectRef>>& files() const { return files_; }
+  [[nodiscard]] bool contains(const std::string& file) const { return files_.contains(file); }
+  [[nodiscard]] bool holds_objects(const std::string& file) const;
+  [[nodiscard]] size_t size() const { return files_.size(); }
+  [[nodiscard]] std::vector<std::string> names() const;
 
  private:
+  struct HashLess {
+    bool operator()(const ir::ContentHash& a, const ir::ContentHash& b) const {
+      return a.high != b.high ? a.high < b.high : a.low < b.low;
+    }
+  };
+  struct File {
+    std::map<ir::ContentHash, ManifestItems, HashLess> pieces;  // by the hash of a document's text
+    std::map<store::ObjectRef, std::shared_ptr<const ManifestItem>> objects;
+  };
+  // Who says what of an object, by file name: the first one counts. `told`: what the store has.
+  struct Claims {
+    std::map<std::string, std::shared_ptr<const ManifestItem>> by_file;
+    std::shared_ptr<const ManifestItem> told;
+  };
   void settle(const store::ObjectRef& ref, std::vector<store::Change>& changes);
-  // Who says what of an object, by file name: the first one counts.
-  std::map<store::ObjectRef, std::map<std::string, kube::Decoded>> claims_;
-  std::map<std::string, std::set<store::ObjectRef>> files_;
+  std::map<std::string, File> files_;
+  std::map<store::ObjectRef, Claims> claims_;
 };
 
 }  // namespace sluice::source

@@ -1,5 +1,6 @@
 #include "controlplane/kube/decode/decode.h"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -124,6 +125,8 @@ Result<Decoded> decode(std::string_view json) {
   }
   Decoded out;
   out.foreign = true;
+  const auto lists = [&](const KindInfo& info) { return kind.substr(0, kind.size() - 4) == info.kind; };
+  out.list = kind == "List" || (kind.ends_with("List") && std::ranges::any_of(kKindInfo, lists));
   return out;
 }
 

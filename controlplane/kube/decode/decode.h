@@ -17,6 +17,7 @@ struct Decoded {
   std::optional<store::ObjectRef> ref;   // known whenever kind and metadata.name were readable
   std::vector<store::Problem> problems;  // why it is undecodable, or warnings beside a decoded object
   bool foreign = false;                  // a kind that is none of ours: not a problem
+  bool list = false;                     // foreign, because it is a List: decode_list() reads it
 };
 
 // `json`: one object with apiVersion and kind. An Error = the text is no JSON object, has no kind, or exceeds the limit
