@@ -38,7 +38,7 @@ std::string cause_of(const std::error_code& code) {
 
 class CallState;
 
-// Calls whose tasks the library still holds.
+// Calls that the library still works on.
 struct Outstanding {
   std::mutex mutex;
   std::condition_variable changed;
@@ -54,11 +54,7 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
     std::lock_guard lock(outstanding_->mutex);
     outstanding_->calls.insert(this);
   }
-  ~CallState() override {
-    std::lock_guard lock(outstanding_->mutex);
-    outstanding_->calls.erase(this);
-    outstanding_->changed.notify_all();
-  }
+  ~CallState() override { let_go(); }
   void cancel() override {
     if (cancelled_.exchange(true)) return;
     // Cancelling runs the library's callbacks at once; errors of sockets already gone are of no interest.
@@ -150,8 +146,16 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
     pump();
   }
 
+  // The library is done with this call.
+  void let_go() {
+    std::lock_guard lock(outstanding_->mutex);
+    outstanding_->calls.erase(this);
+    outstanding_->changed.notify_all();
+  }
+
   void finish(std::optional<Error> error) {
     if (finished_.exchange(true)) return;
+    let_go();
     post([error = std::move(error)](CallState& call) {
       if (call.is_watch_) {
         call.events_.on_end(error ? Status(std::unexpected(*error)) : Status());
@@ -236,7 +240,6 @@ class RestTransport : public Transport {
     for (auto& call : calls) call->cancel();
     calls.clear();
     lock.lock();
-    // Steps already posted to the io_context hold their call: they are run or dropped by its owner, so a call that only they hold may stay.
     outstanding_->changed.wait_for(lock, kShutdownWait, [&] { return outstanding_->calls.empty(); });
   }
 

@@ -73,7 +73,12 @@ class Server:
             return
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        for _ in range(200):  # the accepting thread may not have let go of the port yet
+            try:
+                listener.bind(("127.0.0.1", self.port))
+                break
+            except OSError:
+                time.sleep(0.02)
         listener.listen(64)
         self.port = listener.getsockname()[1]
         self.listener = listener
