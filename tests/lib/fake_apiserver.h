@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace sluice::testing {
+namespace sluice::testkit {
 
 class TempFolder {
  public:
@@ -147,4 +147,4 @@ class FakeApiServer {
   FILE *in_ = nullptr, *out_ = nullptr;
 };
 
-}  // namespace sluice::testing
+}  // namespace sluice::testkit

@@ -17,8 +17,8 @@ namespace {
 
 using nlohmann::json;
 using store::Kind;
-using sluice::testing::FakeApiServer;
-using sluice::testing::TempFolder;
+using sluice::testkit::FakeApiServer;
+using sluice::testkit::TempFolder;
 
 constexpr std::chrono::seconds kPatience{10};
 
@@ -207,7 +207,8 @@ class ClusterSourceTest : public ::testing::Test {
   }
   size_t requests_with(const std::string& text, const std::string& without = "\n") {
     size_t count = 0;
-    for (const auto& request : server.command({{"op", "requests"}})["requests"]) {
+    const json requests = server.command({{"op", "requests"}})["requests"];
+    for (const auto& request : requests) {
       const std::string line = request.get<std::string>();
       if (line.find(text) != std::string::npos && line.find(without) == std::string::npos) ++count;
     }
@@ -403,7 +404,7 @@ TEST_F(ClusterSourceTest, AnotherAuthoritysCertificateIsNotSpokenTo) {
   start();
   expect_synced();
   ASSERT_FALSE(HasFailure());
-  const auto other = sluice::testing::make_certificate("apiserver", "IP:127.0.0.1");
+  const auto other = sluice::testkit::make_certificate("apiserver", "IP:127.0.0.1");
   const std::string certificate = folder.write("other.crt", other.certificate), key = folder.write("other.key", other.key);
   server.command({{"op", "certificate"}, {"cert", certificate}, {"key", key}});
   server.command({{"op", "requests"}});
@@ -441,7 +442,7 @@ TEST_F(ClusterSourceTest, SystemAuthoritiesDoNotCountWhenOneIsNamedAndNoneIsNotT
 TEST(ClientCertificate, IsPresented) {
   log::set_level(log::Level::off);
   TempFolder folder;
-  const auto client = sluice::testing::make_certificate("gateway", "");
+  const auto client = sluice::testkit::make_certificate("gateway", "");
   FakeApiServer server(folder, client.certificate);
   boost::asio::io_context io;
   ClusterAccess access;
