@@ -18,7 +18,7 @@ ALLOWED = {
     'controlplane/translate': ['common/ir', 'controlplane/store', 'controlplane/features', 'controlplane/config'],
     'controlplane/compile': ['common/ir', 'controlplane/translate'],
     'controlplane/publish': ['common/ir'],
-    'controlplane/status': ['controlplane/store', 'controlplane/translate', 'controlplane/kube', 'controlplane/config'],
+    'controlplane/status': ['common/ir', 'controlplane/store', 'controlplane/translate', 'controlplane/kube', 'controlplane/config'],
     'controlplane/admin': ['common/ir', 'controlplane/store'],
     'controlplane/loop': ['common/ir', 'controlplane/store', 'controlplane/config', 'controlplane/translate', 'controlplane/compile', 'controlplane/publish'],
     'dataplane/shared': ['common/ir', 'dataplane/http'],
@@ -48,6 +48,11 @@ THIRD = {
     'flatbuffers/': ['common/ir/', 'controlplane/compile/', 'controlplane/translate/'],
     'xxhash.h': ['common/ir/', 'controlplane/compile/', 'controlplane/translate/', 'dataplane/shared/', 'dataplane/route/', 'dataplane/upstream/', 'dataplane/net/'],
     'CLI/': ['controlplane/main.cpp', 'dataplane/main.cpp', 'common/tool/main.cpp'],
+}
+# Single headers that a room may take from another although the rule says no, each with its reason.
+EXCEPTIONS = {
+    ('dataplane/http', 'dataplane/net/timer_wheel.h'),   # an intrusive list node and a deadline: no socket, no clock of its own
+    ('dataplane/filters', 'dataplane/route/regex.h'),    # RE2 behind one small class: the one place of the data plane that includes it
 }
 # Executables stand above all rooms.
 FREE = {'controlplane/main.cpp', 'dataplane/main.cpp'}
@@ -79,7 +84,7 @@ def main():
                             errors.append(f'{path}:{n}: {what}: the planes never include each other')
                     elif room not in ALLOWED:
                         errors.append(f'{path}: the room {room} is not in hack/layers.py')
-                    elif target not in ALLOWED[room]:
+                    elif target not in ALLOWED[room] and (room, what) not in EXCEPTIONS:
                         errors.append(f'{path}:{n}: {room} may not include {target}')
     for e in errors:
         print(e)
