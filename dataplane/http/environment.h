@@ -34,7 +34,6 @@ struct StreamPlan {
 
 // How a stream went: counted and logged.
 struct StreamSummary {
-  int64_t start_wall_us = 0;
   uint64_t duration_us = 0;
   uint64_t upstream_us = 0;              // attempt started to head received; 0 = none
   uint64_t bytes_in = 0, bytes_out = 0;  // bodies
@@ -54,6 +53,8 @@ class StreamEnvironment {
   [[nodiscard]] virtual bool attempt_reused() const = 0;   // of the last attempt's connection
   [[nodiscard]] virtual std::expected<RequestSink*, Error> start_fetch(std::string_view cluster, ResponseEvents& events, uint32_t timeout_ms) = 0;
   [[nodiscard]] virtual std::string_view request_id() = 0;
+  // When the present batch of events began: costs nothing, and what waits behind others in the batch counts as ours.
+  [[nodiscard]] virtual uint64_t now_ns() const = 0;
   [[nodiscard]] virtual uint64_t now_ms() const = 0;
   virtual void arm(net::TimerNode& timer, uint64_t deadline_ms) = 0;
   // Last call; the stream is destroyed after its present event.

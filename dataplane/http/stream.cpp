@@ -11,10 +11,7 @@ Stream::Stream(ChunkPool& chunks, StreamEnvironment& environment, ResponseSink& 
 
 Stream::~Stream() { cancel_upstream(); }
 
-void Stream::begin() {
-  start_ns_ = monotonic_ns();
-  summary_.start_wall_us = wall_us();
-}
+void Stream::begin() { start_ns_ = environment_.now_ns(); }
 
 // ---------------------------------------------------------------- from the client
 
@@ -114,7 +111,7 @@ void Stream::start_attempt() {
   phase_ = Phase::attempt;
   backoff_until_ = 0;
   ++summary_.attempts;
-  attempt_ns_ = monotonic_ns();
+  attempt_ns_ = environment_.now_ns();
   resume_client(kPausedByUpstream | kPausedByBackoff);
   auto sink = environment_.start_attempt(*this);
   if (!sink) {
@@ -173,7 +170,7 @@ void Stream::on_response_head(ResponseHead& head, bool end) {
     repeat(false);
     return;
   }
-  summary_.upstream_us = (monotonic_ns() - attempt_ns_) / 1000;
+  summary_.upstream_us = (environment_.now_ns() - attempt_ns_) / 1000;
   if (head.status == 101) {
     begin_tunnel(head);
     return;

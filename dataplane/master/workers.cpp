@@ -126,6 +126,7 @@ void Supervisor::send_state(Worker& worker, const std::shared_ptr<HeldState>& st
   message.id = state->id;
   message.sizes = state->sizes;
   message.hashes = state->hashes;
+  message.workers_wanted = state->workers;
   int fds[ir::kParts];
   for (size_t i = 0; i < ir::kParts; ++i) fds[i] = state->fds[i].get();
   worker.sent = state->id;

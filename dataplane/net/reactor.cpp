@@ -32,7 +32,7 @@ struct Reactor::Batch {
 
 Reactor::Reactor()
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      now_ms_(monotonic_ms()),
+      now_ns_(monotonic_ns()), now_ms_(now_ns_ / 1'000'000u),
       timers_(now_ms_),
       batch_(std::make_unique<Batch>()) {
   if (!epoll_) {
@@ -87,7 +87,8 @@ void Reactor::run_once(int max_wait_ms) {
   if (deferred_ != nullptr) wait = 0;
   // EINTR (signals) is a batch without events.
   batch_size_ = std::max(0, epoll_wait(epoll_.get(), batch_->events, kBatch, wait));
-  now_ms_ = monotonic_ms();
+  now_ns_ = monotonic_ns();
+  now_ms_ = now_ns_ / 1'000'000u;
   ++batches_;
   for (batch_at_ = 0; batch_at_ < batch_size_;) {
     const epoll_event& event = batch_->events[batch_at_++];

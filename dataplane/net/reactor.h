@@ -56,12 +56,14 @@ class Reactor {
   // Handles one batch; waits at most until the next timer or max_wait_ms. Then timers, then deferred destruction.
   void run_once(int max_wait_ms);
 
+  [[nodiscard]] uint64_t now_ns() const { return now_ns_; }  // the same moment, finer
   [[nodiscard]] uint64_t now_ms() const { return now_ms_; }  // monotonic, of this batch
   [[nodiscard]] TimerWheel& timers() { return timers_; }
   [[nodiscard]] uint64_t batches() const { return batches_; }  // how many run_once calls there were
 
  private:
   UniqueFd epoll_;
+  uint64_t now_ns_ = 0;
   uint64_t now_ms_ = 0;
   TimerWheel timers_;
   Deferred* deferred_ = nullptr;

@@ -62,7 +62,7 @@ struct Message {
   std::array<uint64_t, ir::kParts> sizes{};
   std::array<ir::ContentHash, ir::kParts> hashes{};  // apply, state: what did not change need not be looked at
   uint32_t listener_id = 0;                          // unique per socket
-  uint32_t workers_wanted = 0;                       // apply: 1 to kMaxWorkers
+  uint32_t workers_wanted = 0;                       // apply, state: 1 to kMaxWorkers
   uint32_t drain_ms = 0;                             // apply, drain
   uint32_t ready = 0, total = 0, restarts = 0;
   uint32_t transient = 0;  // refused: 1 = may succeed later (a port is taken)

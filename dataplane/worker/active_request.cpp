@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "common/base/clock.h"
 #include "dataplane/filters/rewrite/rewrite.h"
 #include "dataplane/worker/client_connection.h"
 
@@ -271,7 +272,7 @@ void ActiveRequest::count(const http::StreamSummary& summary) {
 void ActiveRequest::log(const http::StreamSummary& summary) {
   const http::RequestHead& head = stream_.head();
   observe::StreamRecord record;
-  record.start_wall_us = summary.start_wall_us;
+  record.start_wall_us = wall_us() - static_cast<int64_t>(summary.duration_us);
   record.duration_us = summary.duration_us;
   record.upstream_us = summary.upstream_us;
   record.connect_us = attempts_.connect_us;

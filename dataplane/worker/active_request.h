@@ -27,6 +27,7 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   [[nodiscard]] bool attempt_reused() const override { return attempts_.reused; }
   [[nodiscard]] std::expected<http::RequestSink*, http::Error> start_fetch(std::string_view cluster, http::ResponseEvents& events, uint32_t timeout_ms) override;
   [[nodiscard]] std::string_view request_id() override;
+  [[nodiscard]] uint64_t now_ns() const override { return context_.reactor.now_ns(); }
   [[nodiscard]] uint64_t now_ms() const override { return context_.reactor.now_ms(); }
   void arm(net::TimerNode& timer, uint64_t deadline_ms) override { context_.reactor.timers().arm(timer, deadline_ms); }
   void complete(const http::StreamSummary& summary) override;

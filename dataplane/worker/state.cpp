@@ -8,11 +8,11 @@ template <class T>
 const T* root_of(const ir::Mapping& mapping) {
   return mapping.bytes().size() < 8 ? nullptr : flatbuffers::GetRoot<T>(mapping.bytes().data());
 }
+}  // namespace
 
-void report(const std::vector<net::TlsProblem>& problems) {
+void report_tls(const std::vector<net::TlsProblem>& problems) {
   for (const net::TlsProblem& problem : problems) log::warning("TLS", {{"object", problem.object}, {"problem", problem.text}});
 }
-}  // namespace
 
 Status State::apply(const ir::StateId& id, std::span<const UniqueFd> fds, Context& context) {
   if (fds.size() < ir::kParts) return fail("a state has {} parts, {} came", ir::kParts, fds.size());
@@ -30,7 +30,7 @@ Status State::apply(const ir::StateId& id, std::span<const UniqueFd> fds, Contex
   context.configure(*table);
   context.router.apply(*table);
   context.upstreams.apply(*table, *endpoints);
-  report(context.tls.apply(*table, *secrets));
+  report_tls(context.tls.apply(*table, *secrets));
   if (const ir::Settings* settings = table->settings(); settings != nullptr && settings->access_log() != nullptr) {
     const ir::AccessLogSettings& log = *settings->access_log();
     context.log.configure(log.path() == nullptr ? "off" : log.path()->string_view(), log.format() == nullptr ? "json" : log.format()->string_view());

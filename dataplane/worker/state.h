@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <span>
+#include <vector>
 
 #include "common/base/result.h"
 #include "common/base/unique_fd.h"
@@ -10,6 +11,9 @@
 #include "dataplane/worker/context.h"
 
 namespace sluice::worker {
+
+// Writes them to the diagnostics.
+void report_tls(const std::vector<net::TlsProblem>& problems);
 
 class State {
  public:

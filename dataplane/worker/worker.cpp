@@ -24,6 +24,7 @@ using sync::Message;
 using sync::MessageType;
 
 constexpr int kHeartbeatMs = 250;
+constexpr uint64_t kLookMs = 1000;   // for certificates found broken at first use
 volatile std::sig_atomic_t dump_wanted = 0;
 
 // One listening socket of ours.
@@ -65,6 +66,10 @@ class Worker final : private net::EventHandler {
     while (!finished()) {
       counters_.heartbeat_ms.set(monotonic_ms());
       reactor_.run_once(kHeartbeatMs);
+      if (reactor_.now_ms() >= next_look_ms_) {
+        next_look_ms_ = reactor_.now_ms() + kLookMs;
+        report_tls(context_.tls.take_problems());
+      }
       if (dump_wanted != 0) {
         dump_wanted = 0;
         dump();
@@ -121,6 +126,7 @@ class Worker final : private net::EventHandler {
   }
 
   void take_state(sync::Received& received) {
+    context_.upstreams.set_workers(received.message.workers_wanted);
     Message answer;
     answer.id = received.message.id;
     const Status applied = state_.apply(received.message.id, {received.fds.data(), received.fd_count}, context_);
@@ -194,6 +200,7 @@ class Worker final : private net::EventHandler {
   State state_;
   std::vector<std::unique_ptr<Door>> doors_;
   uint64_t drain_deadline_ = 0;
+  uint64_t next_look_ms_ = 0;
   bool master_gone_ = false;
 };
 

@@ -128,6 +128,7 @@ struct FakeEnvironment final : StreamEnvironment {
   bool attempt_reused() const override { return reused; }
   std::expected<RequestSink*, Error> start_fetch(std::string_view, ResponseEvents& events, uint32_t) override { return start_attempt(events); }
   std::string_view request_id() override { return "0123456789abcdef"; }
+  uint64_t now_ns() const override { return now * 1'000'000u; }
   uint64_t now_ms() const override { return now; }
   void arm(net::TimerNode& timer, uint64_t deadline) override { wheel.arm(timer, deadline); }
   void complete(const StreamSummary& summary) override { summaries.push_back(summary); }
