@@ -141,7 +141,7 @@ fault('match-cache-name', ROUTER, 'std::string_view(other_slot.name.data(), othe
       'the host cache mixes up names')
 fault('match-sweep', ROUTER, 'if (ref == nullptr || ref->hash() != host->hash()) {', 'if (ref == nullptr) {', 'a changed host is taken for the same')
 fault('match-loaded-index', ROUTER, '      loaded[at]->loaded_index = at;\n', '', 'the list of hosts loses its order')
-fault('match-prefix-parent', HOST, 'while (!open.empty() && !entry.path', 'if (!open.empty() && !entry.path', 'a prefix falls back to one that is none')
+fault('match-prefix-parent', HOST, '    if (!open.empty()) entry.parent = open.back();\n', '', 'shorter prefixes are not tried')
 fault('match-exact', HOST, 'if (exact != exact_.end() && exact->path == path && all', 'if (exact != exact_.end() && all', 'the next exact path matches')
 fault('match-elements', HOST, "if (length != 0 && length != path.size() && path[length] != '/') continue;", '', '/foo is a prefix of /foobar')
 fault('match-route-count', HOST, 'return i < route_count; }', 'return i <= route_count; }', 'an index past the routes')
@@ -178,7 +178,7 @@ fault('swap-route-index', VERIFY_ROUTE, 'if (index >= routes)', 'if (index > rou
 fault('swap-resource-version', STORE, '  copy.meta.resource_version = a.meta.resource_version;\n', '', 'each write of a status makes a table')
 fault('swap-relist-scope', STORE, '[&](const ObjectKey& key) { return replace.ns.empty() || key.ns == replace.ns; }', '[&](const ObjectKey&) { return true; }',
       'a relist of one namespace deletes the others')
-fault('swap-relist-order', STORE, '  std::ranges::sort(kept);\n', '', 'a relist deletes what it lists')
+fault('swap-relist-order', STORE, '  std::ranges::sort(kept);\n', '', 'a relist in another order takes objects away for a moment')
 fault('swap-burst', STORE, 'std::min(now_ms + kQuietMs, *first_ + kMaxMs)', 'now_ms + kQuietMs', 'a burst puts the table off without end')
 fault('swap-table-memo', COMPILER, 'if (!memo.table_part.bytes || !(input == memo.last_table)) {', 'if (!memo.table_part.bytes) {', 'the table is made once')
 fault('swap-host-hash', COMPILER, '    entry.hash = hash_of(builder);\n', '', 'a changed host has the hash of the one before')
