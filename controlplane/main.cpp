@@ -37,27 +37,36 @@ struct Flags {
 
 void declare(CLI::App& app, Flags& flags) {
   app.add_option("--manifests", flags.manifests, "a folder of YAML or JSON instead of an API server");
-  app.add_option("--kubeconfig", flags.kubeconfig, "file that says where the API server is; without it and without --manifests: the Pod's service account");
+  app.add_option(
+      "--kubeconfig", flags.kubeconfig,
+      "file that says where the API server is; without it and without --manifests: the Pod's service account");
   app.add_option("--context", flags.context, "context of the kubeconfig; absent = its current one");
   app.add_option("--socket", flags.socket, "where the data plane connects")->capture_default_str();
-  app.add_option("--config", flags.config_file, "options file (docs/reference/configuration.md); read again when it changes");
+  app.add_option("--config", flags.config_file,
+                 "options file (docs/reference/configuration.md); read again when it changes");
   app.add_option("--http-port", flags.http_port, "plain listener; 0 = any free port; absent = none");
   app.add_option("--https-port", flags.https_port, "TLS listener; 0 = any free port; absent = none");
   app.add_option("--bind", flags.bind, "address of the listeners, may be repeated; absent = all, IPv4 and IPv6");
   app.add_option("--workers", flags.workers, "overrides the options file");
-  app.add_option("--default-backend-service", flags.default_backend, "NS/NAME[:PORT] that answers what no rule matches");
-  app.add_option("--default-ssl-certificate", flags.default_certificate, "NS/NAME of a Secret for names without a certificate");
-  app.add_option("--controller-name", flags.controller_name, "IngressClasses with this controller are ours")->capture_default_str();
+  app.add_option("--default-backend-service", flags.default_backend,
+                 "NS/NAME[:PORT] that answers what no rule matches");
+  app.add_option("--default-ssl-certificate", flags.default_certificate,
+                 "NS/NAME of a Secret for names without a certificate");
+  app.add_option("--controller-name", flags.controller_name, "IngressClasses with this controller are ours")
+      ->capture_default_str();
   app.add_option("--dataplane-uid", flags.dataplane_uid, "uid that may connect to the socket; 0 = our own");
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
   app.add_flag("--print-ports", flags.print_ports, "one line of JSON on stdout with the ports, once it serves");
   app.add_flag("--allow-test-filters", flags.allow_test_filters)->group("");
-  app.add_option("--print-reference", flags.print_reference)->group("")->check(CLI::IsMember({"configuration", "objects"}));  // for hack/gen-docs
+  app.add_option("--print-reference", flags.print_reference)
+      ->group("")
+      ->check(CLI::IsMember({"configuration", "objects"}));  // for hack/gen-docs
 }
 
 Result<store::ObjectKey> parse_key(std::string_view flag, std::string_view text) {
   const size_t slash = text.find('/');
-  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size() || text.find('/', slash + 1) != std::string_view::npos) {
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size() ||
+      text.find('/', slash + 1) != std::string_view::npos) {
     return fail("{}: '{}' is not NAMESPACE/NAME", flag, text);
   }
   return store::ObjectKey{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
@@ -68,7 +77,8 @@ Result<config::ServiceTarget> parse_target(std::string_view text) {
   const size_t colon = text.rfind(':');
   if (colon != std::string_view::npos) {
     const std::string port(text.substr(colon + 1));
-    if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos || std::stoul(port) == 0 || std::stoul(port) > 65535) {
+    if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos ||
+        std::stoul(port) == 0 || std::stoul(port) > 65535) {
       return fail("--default-backend-service: '{}' has a bad port", text);
     }
     target.port = static_cast<uint16_t>(std::stoul(port));
@@ -107,10 +117,14 @@ Result<config::Options> make_options(const Flags& flags) {
   return options;
 }
 
-// The options file is looked at twice a second: a rename, an editor's write and a mounted ConfigMap all look the same that way.
+// The options file is looked at twice a second: a rename, an editor's write and a mounted ConfigMap all look the same
+// that way.
 class ConfigWatch {
  public:
-  ConfigWatch(boost::asio::io_context& io, const Flags& flags, loop::Loop& loop) : timer_(io), flags_(flags), loop_(loop), seen_(stamp()) { wait(); }
+  ConfigWatch(boost::asio::io_context& io, const Flags& flags, loop::Loop& loop)
+      : timer_(io), flags_(flags), loop_(loop), seen_(stamp()) {
+    wait();
+  }
 
  private:
   struct Stamp {
@@ -155,11 +169,14 @@ class ConfigWatch {
 class PortPrinter {
  public:
   void report(const publish::DataplaneReport& report) {
-    if (printed_ || report.workers_total == 0 || report.workers_ready < report.workers_total || report.acknowledged.sequence == 0) return;
+    if (printed_ || report.workers_total == 0 || report.workers_ready < report.workers_total ||
+        report.acknowledged.sequence == 0)
+      return;
     std::map<std::string, uint16_t> ports(report.bound.begin(), report.bound.end());
     std::string line;
     for (const char* name : {"http", "https", "admin"}) {
-      if (const auto found = ports.find(name); found != ports.end()) line += fmt::format("{}\"{}\":{}", line.empty() ? "" : ",", name, found->second);
+      if (const auto found = ports.find(name); found != ports.end())
+        line += fmt::format("{}\"{}\":{}", line.empty() ? "" : ",", name, found->second);
     }
     std::printf("{%s}\n", line.c_str());
     std::fflush(stdout);
@@ -186,7 +203,8 @@ int run(const Flags& flags) {
     if (!made) return fail_start(made.error());
     source = std::move(*made);
   } else {
-    auto access = flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
+    auto access =
+        flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
     if (!access) return fail_start(access.error());
     auto made = kube::make_transport(io, std::move(*access));
     if (!made) return fail_start(made.error());
@@ -201,7 +219,8 @@ int run(const Flags& flags) {
   if (transport) {
     char host[256] = "sluice";
     gethostname(host, sizeof host - 1);
-    status_writer = status::make_status_writer(io, *transport, {.controller_name = options->controller_name, .host = host});
+    status_writer =
+        status::make_status_writer(io, *transport, {.controller_name = options->controller_name, .host = host});
   }
   PortPrinter printer;
   std::unique_ptr<loop::Loop> loop;
@@ -214,7 +233,8 @@ int run(const Flags& flags) {
     if (flags.print_ports) printer.report(report);
   };
   callbacks.on_nack = [](ir::StateId id, ir::NackReason reason, const std::string& text) {
-    log::error("the data plane refused a state; it keeps the one before", {{"sequence", id.sequence}, {"reason", static_cast<int>(reason)}, {"text", text}});
+    log::error("the data plane refused a state; it keeps the one before",
+               {{"sequence", id.sequence}, {"reason", static_cast<int>(reason)}, {"text", text}});
   };
   callbacks.on_disconnect = [] { log::warning("the data plane is not connected"); };
   auto publisher = publish::Publisher::listen(io, flags.socket, flags.dataplane_uid, std::move(callbacks));
@@ -222,7 +242,8 @@ int run(const Flags& flags) {
 
   loop::Loop::Callbacks told;
   if (status_writer) {
-    told.translated = [&](const store::Snapshot& snapshot, const translate::Translation& translation, const std::vector<store::Problem>& undecodable, ir::StateId id) {
+    told.translated = [&](const store::Snapshot& snapshot, const translate::Translation& translation,
+                          const std::vector<store::Problem>& undecodable, ir::StateId id) {
       status_writer->update(status::wanted_of(translation, undecodable, snapshot), id.sequence);
     };
   }
@@ -252,13 +273,15 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (!flags.print_reference.empty()) {
     const bool objects = flags.print_reference == "objects";
-    std::fputs((objects ? sluice::features::reference_markdown() : sluice::config::reference_markdown()).c_str(), stdout);
+    std::fputs((objects ? sluice::features::reference_markdown() : sluice::config::reference_markdown()).c_str(),
+               stdout);
     return 0;
   }
   ::signal(SIGPIPE, SIG_IGN);
   sluice::log::set_component("controlplane");
   sluice::log::Level level{};
-  if (!sluice::log::parse_level(flags.log_level, level)) return sluice::fail_start({"--log-level: " + flags.log_level + " is unknown"});
+  if (!sluice::log::parse_level(flags.log_level, level))
+    return sluice::fail_start({"--log-level: " + flags.log_level + " is unknown"});
   sluice::log::set_level(level);
   return sluice::run(flags);
 }

@@ -1,6 +1,6 @@
-// Bump allocation for what lives as long as one stream. Chunks come from a per-worker pool and go back to it whole, so steady state
-// allocates nothing. Nothing in an arena is destroyed: only trivially destructible things, or objects whose owner runs their destructor.
-// Not thread-safe; the pool outlives its arenas.
+// Bump allocation for what lives as long as one stream. Chunks come from a per-worker pool and go back to it whole, so
+// steady state allocates nothing. Nothing in an arena is destroyed: only trivially destructible things, or objects
+// whose owner runs their destructor. Not thread-safe; the pool outlives its arenas.
 #pragma once
 #include <cstddef>
 #include <cstdint>

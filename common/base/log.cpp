@@ -37,7 +37,11 @@ namespace {
 size_t utf8_length(std::string_view text, size_t i) {
   auto byte = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
   const unsigned char lead = byte(i);
-  size_t n = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+  size_t n = lead < 0x80                   ? 1
+             : lead >= 0xC2 && lead < 0xE0 ? 2
+             : lead >= 0xE0 && lead < 0xF0 ? 3
+             : lead >= 0xF0 && lead < 0xF5 ? 4
+                                           : 0;
   if (n == 0 || i + n > text.size()) return 0;
   for (size_t k = 1; k < n; ++k) {
     if ((byte(i + k) & 0xC0) != 0x80) return 0;
@@ -95,8 +99,8 @@ void write(Level at, std::string_view message, std::initializer_list<Field> fiel
   gmtime_r(&seconds, &utc);
   char stamp[32];
   const size_t stamp_size = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-  std::string line = fmt::format(R"({{"ts":"{}.{:06}Z","level":"{}","component":")", std::string_view(stamp, stamp_size), now % 1'000'000,
-                                 kNames[static_cast<size_t>(at)]);
+  std::string line = fmt::format(R"({{"ts":"{}.{:06}Z","level":"{}","component":")",
+                                 std::string_view(stamp, stamp_size), now % 1'000'000, kNames[static_cast<size_t>(at)]);
   append_bounded(line, component(), 64);
   line += "\",\"msg\":\"";
   append_bounded(line, message, kMaxLine / 2);

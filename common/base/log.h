@@ -1,5 +1,6 @@
-// Diagnostics of both planes: one JSON object a line on stderr. Not the access log (dataplane/observe) and never on the path of a request.
-// Field values are escaped here; SecretBytes prints as [redacted]. The level is a process-wide atomic, changed at run time.
+// Diagnostics of both planes: one JSON object a line on stderr. Not the access log (dataplane/observe) and never on the
+// path of a request. Field values are escaped here; SecretBytes prints as [redacted]. The level is a process-wide
+// atomic, changed at run time.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -34,11 +35,18 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
 inline void debug(std::string_view message, std::initializer_list<Field> fields = {}) {
   if (level() <= Level::debug) write(Level::debug, message, fields);
 }
-inline void info(std::string_view message, std::initializer_list<Field> fields = {}) { write(Level::info, message, fields); }
-inline void warning(std::string_view message, std::initializer_list<Field> fields = {}) { write(Level::warning, message, fields); }
-inline void error(std::string_view message, std::initializer_list<Field> fields = {}) { write(Level::error, message, fields); }
+inline void info(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::info, message, fields);
+}
+inline void warning(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::warning, message, fields);
+}
+inline void error(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::error, message, fields);
+}
 
-// Appends text as the inside of a JSON string (quotes not included). Bytes that are no valid UTF-8 become \u00XX of the byte.
+// Appends text as the inside of a JSON string (quotes not included). Bytes that are no valid UTF-8 become \u00XX of the
+// byte.
 void append_json_escaped(std::string& out, std::string_view text);
 
 }  // namespace sluice::log

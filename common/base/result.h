@@ -1,5 +1,5 @@
-// Errors as values. Result<T> carries a text for people (control plane, tools, start-up); the data plane's hot path has its own
-// trivially copyable error (dataplane/http/error.h). g++ 12 has std::expected without its monadic members.
+// Errors as values. Result<T> carries a text for people (control plane, tools, start-up); the data plane's hot path has
+// its own trivially copyable error (dataplane/http/error.h). g++ 12 has std::expected without its monadic members.
 #pragma once
 #include <expected>
 #include <string>

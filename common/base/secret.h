@@ -1,5 +1,5 @@
-// Bytes that must never be printed: private keys, tokens. Prints as [redacted] through fmt and streams, wiped when destroyed.
-// Read them with reveal(), a word to grep for.
+// Bytes that must never be printed: private keys, tokens. Prints as [redacted] through fmt and streams, wiped when
+// destroyed. Read them with reveal(), a word to grep for.
 #pragma once
 #include <cstring>
 #include <ostream>

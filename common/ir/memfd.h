@@ -1,4 +1,5 @@
-// Sealed memory files: how a part travels. Sealed against write, grow and shrink, so what was verified cannot change under a reader.
+// Sealed memory files: how a part travels. Sealed against write, grow and shrink, so what was verified cannot change
+// under a reader.
 #pragma once
 #include <cstddef>
 #include <span>

@@ -1,4 +1,5 @@
-// sluice: the tool. `sluice run` is a whole gateway without a cluster: it starts both planes as they are, on a folder of manifests, and goes with them.
+// sluice: the tool. `sluice run` is a whole gateway without a cluster: it starts both planes as they are, on a folder
+// of manifests, and goes with them.
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -40,8 +41,10 @@ void declare(CLI::App& app, RunFlags& flags) {
   app.add_option("--workers", flags.workers, "worker processes; absent = the options file, else the CPUs");
   app.add_option("--state", flags.state, "folder for the last good state; absent = a temporary one");
   app.add_option("--config", flags.config_file, "options file");
-  app.add_option("--default-backend-service", flags.default_backend, "NS/NAME[:PORT] that answers what no rule matches");
-  app.add_option("--default-ssl-certificate", flags.default_certificate, "NS/NAME of a Secret for names without a certificate");
+  app.add_option("--default-backend-service", flags.default_backend,
+                 "NS/NAME[:PORT] that answers what no rule matches");
+  app.add_option("--default-ssl-certificate", flags.default_certificate,
+                 "NS/NAME of a Secret for names without a certificate");
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
   app.add_flag("--allow-test-filters", flags.allow_test_filters)->group("");
 }
@@ -107,8 +110,10 @@ class Runner {
  private:
   Status prepare() {
     std::error_code error;
-    if (!std::filesystem::is_directory(flags_.manifests, error)) return fail("--manifests {}: is no folder", flags_.manifests);
-    if (!flags_.http_port && !flags_.https_port) log::warning("neither --http-port nor --https-port is given: nothing is listened on");
+    if (!std::filesystem::is_directory(flags_.manifests, error))
+      return fail("--manifests {}: is no folder", flags_.manifests);
+    if (!flags_.http_port && !flags_.https_port)
+      log::warning("neither --http-port nor --https-port is given: nothing is listened on");
     if (flags_.state.empty()) {
       std::string name = (std::filesystem::temp_directory_path(error) / "sluice.XXXXXX").string();
       if (mkdtemp(name.data()) == nullptr) return fail("temporary folder: {}", std::strerror(errno));
@@ -127,7 +132,14 @@ class Runner {
   }
 
   Status start_control() {
-    std::vector<std::string> args = {own_folder() + "/sluice-controlplane", "--manifests", flags_.manifests, "--socket", socket_, "--print-ports", "--log-level", flags_.log_level};
+    std::vector<std::string> args = {own_folder() + "/sluice-controlplane",
+                                     "--manifests",
+                                     flags_.manifests,
+                                     "--socket",
+                                     socket_,
+                                     "--print-ports",
+                                     "--log-level",
+                                     flags_.log_level};
     const auto add = [&](const char* name, const std::string& value) {
       if (!value.empty()) args.insert(args.end(), {name, value});
     };
@@ -151,7 +163,14 @@ class Runner {
   }
 
   std::vector<std::string> data_args() const {
-    std::vector<std::string> args = {own_folder() + "/sluice-dataplane", "--socket", socket_, "--state", state_ + "/last-good", "--log-level", flags_.log_level, "--foreground"};
+    std::vector<std::string> args = {own_folder() + "/sluice-dataplane",
+                                     "--socket",
+                                     socket_,
+                                     "--state",
+                                     state_ + "/last-good",
+                                     "--log-level",
+                                     flags_.log_level,
+                                     "--foreground"};
     if (flags_.admin_port) args.insert(args.end(), {"--admin-port", std::to_string(*flags_.admin_port)});
     if (flags_.admin_port && !flags_.bind.empty()) args.insert(args.end(), {"--admin-bind", flags_.bind});
     return args;

@@ -115,7 +115,8 @@ Status load_text(const std::string& text, const std::string& file_name, Options&
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.empty()) return {};
-    if (documents.size() > 1) return fail("{}:{}: a second document; the options are one", file_name, documents[1].Mark().line + 1);
+    if (documents.size() > 1)
+      return fail("{}:{}: a second document; the options are one", file_name, documents[1].Mark().line + 1);
     const YAML::Node& root = documents[0];
     if (root.IsNull()) return {};
     if (!root.IsMap()) return fail("{}:1: must be a map of options", file_name);

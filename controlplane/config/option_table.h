@@ -1,5 +1,5 @@
-// Every key of the config file, once: name, type, default as text, what it does, and how a value gets into Options. The loader, the "nearest name" of an
-// unknown key and docs/reference/configuration.md are all made from this table.
+// Every key of the config file, once: name, type, default as text, what it does, and how a value gets into Options. The
+// loader, the "nearest name" of an unknown key and docs/reference/configuration.md are all made from this table.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -23,9 +23,9 @@ struct Value {
 };
 
 struct OptionRow {
-  std::string_view key;        // "timeouts.requestHeader"
+  std::string_view key;  // "timeouts.requestHeader"
   ValueType type;
-  std::string_view standard;   // the default, for people
+  std::string_view standard;  // the default, for people
   std::string_view doc;
   Status (*apply)(const Value&, Options&);
 };

@@ -1,5 +1,6 @@
-// What the operator chose: flags and the config file, validated. One value for the whole control plane; read by translation.
-// The config file's keys (the chart's values use the same): docs/reference/configuration.md. Unknown keys are errors with file, line and the nearest name.
+// What the operator chose: flags and the config file, validated. One value for the whole control plane; read by
+// translation. The config file's keys (the chart's values use the same): docs/reference/configuration.md. Unknown keys
+// are errors with file, line and the nearest name.
 #pragma once
 #include <optional>
 #include <string>
@@ -19,18 +20,18 @@ struct ServiceTarget {
 };
 
 struct Options {
-  ir::SettingsT settings;                                    // workers, timeouts, limits, accessLog, trustedProxies, proxyProtocol, tls
+  ir::SettingsT settings;  // workers, timeouts, limits, accessLog, trustedProxies, proxyProtocol, tls
   std::string controller_name = kControllerName;
   enum class HostOwnership : uint8_t { per_namespace, shared } host_ownership = HostOwnership::per_namespace;
-  std::vector<std::string> watch_namespaces;                 // empty = all
-  std::optional<ServiceTarget> default_backend;              // --default-backend-service NS/NAME[:PORT]
-  std::optional<store::ObjectKey> default_certificate;       // --default-ssl-certificate NS/NAME
-  bool ssl_redirect = true;                                  // 308 to https where the host has TLS; annotation sluice.dev/ssl-redirect overrides
-  bool allow_external_name = false;                          // ExternalName Services
-  bool allow_loopback_endpoints = false;                     // standalone: EndpointSlices with 127.0.0.0/8 and ::1
-  bool allow_test_filters = false;                           // tests only: annotation sluice.dev/test-probe
-  std::optional<uint16_t> http_port, https_port;             // absent = not listened on; 0 = any free port
-  std::vector<std::string> bind;                             // literal addresses; empty = all
+  std::vector<std::string> watch_namespaces;            // empty = all
+  std::optional<ServiceTarget> default_backend;         // --default-backend-service NS/NAME[:PORT]
+  std::optional<store::ObjectKey> default_certificate;  // --default-ssl-certificate NS/NAME
+  bool ssl_redirect = true;  // 308 to https where the host has TLS; annotation sluice.dev/ssl-redirect overrides
+  bool allow_external_name = false;               // ExternalName Services
+  bool allow_loopback_endpoints = false;          // standalone: EndpointSlices with 127.0.0.0/8 and ::1
+  bool allow_test_filters = false;                // tests only: annotation sluice.dev/test-probe
+  std::optional<uint16_t> http_port, https_port;  // absent = not listened on; 0 = any free port
+  std::vector<std::string> bind;                  // literal addresses; empty = all
 };
 
 // Reads a YAML config file into `options`. On error `options` is unchanged.

@@ -63,7 +63,8 @@ std::string text_of(const YAML::Node& node, const char* key) {
 }
 
 // The entry called `name` in a kubeconfig's list, e.g. clusters[] / cluster.
-Result<YAML::Node> named(const YAML::Node& root, const char* list, const char* field, const std::string& name, const std::string& path) {
+Result<YAML::Node> named(const YAML::Node& root, const char* list, const char* field, const std::string& name,
+                         const std::string& path) {
   const YAML::Node entries = root[list];
   if (entries && entries.IsSequence()) {
     for (const auto& entry : entries) {
@@ -78,8 +79,8 @@ Result<YAML::Node> named(const YAML::Node& root, const char* list, const char* f
 }
 
 // KEY-data (base64) or KEY (file name) -> pem or file.
-Status data_or_file(const YAML::Node& node, const std::string& key, const std::string& where, const std::string& folder, std::string& pem,
-                    std::string& file) {
+Status data_or_file(const YAML::Node& node, const std::string& key, const std::string& where, const std::string& folder,
+                    std::string& pem, std::string& file) {
   if (const std::string data = text_of(node, (key + "-data").c_str()); !data.empty()) {
     auto decoded = base64(data);
     if (!decoded || decoded->empty()) return fail("{}.{}-data is not base64", where, key);
@@ -90,14 +91,17 @@ Status data_or_file(const YAML::Node& node, const std::string& key, const std::s
   return {};
 }
 
-Status read_cluster(const YAML::Node& cluster, const std::string& where, const std::string& folder, ClusterAccess& out) {
+Status read_cluster(const YAML::Node& cluster, const std::string& where, const std::string& folder,
+                    ClusterAccess& out) {
   auto server = check_server_url(text_of(cluster, "server"));
   if (!server) return fail("{}.server: {}", where, server.error().message);
   out.server = std::move(*server);
   if (text_of(cluster, "insecure-skip-tls-verify") == "true") {
-    return fail("{}.insecure-skip-tls-verify is refused: the API server hands out private keys and must be verified; name its authority in "
-                "certificate-authority or certificate-authority-data",
-                where);
+    return fail(
+        "{}.insecure-skip-tls-verify is refused: the API server hands out private keys and must be verified; name its "
+        "authority in "
+        "certificate-authority or certificate-authority-data",
+        where);
   }
   if (!text_of(cluster, "proxy-url").empty()) return fail("{}.proxy-url is not supported", where);
   out.tls_server_name = text_of(cluster, "tls-server-name");
@@ -107,19 +111,24 @@ Status read_cluster(const YAML::Node& cluster, const std::string& where, const s
 Status read_user(const YAML::Node& user, const std::string& where, const std::string& folder, ClusterAccess& out) {
   for (const char* refused : {"exec", "auth-provider"}) {
     if (user[refused] && !user[refused].IsNull()) {
-      return fail("{}.{} is refused: no program is run to get credentials; use a token, a tokenFile or a client certificate", where, refused);
+      return fail(
+          "{}.{} is refused: no program is run to get credentials; use a token, a tokenFile or a client certificate",
+          where, refused);
     }
   }
   for (const char* refused : {"username", "password", "as", "as-uid", "as-groups"}) {
     if (user[refused] && !user[refused].IsNull()) return fail("{}.{} is not supported", where, refused);
   }
   std::string key_pem;
-  if (auto ok = data_or_file(user, "client-certificate", where, folder, out.certificate_pem, out.certificate_file); !ok) return ok;
+  if (auto ok = data_or_file(user, "client-certificate", where, folder, out.certificate_pem, out.certificate_file); !ok)
+    return ok;
   if (auto ok = data_or_file(user, "client-key", where, folder, key_pem, out.key_file); !ok) return ok;
   out.key_pem = SecretBytes(std::move(key_pem));
   const bool certificate = !out.certificate_pem.empty() || !out.certificate_file.empty();
   const bool key = !out.key_pem.empty() || !out.key_file.empty();
-  if (certificate != key) return fail("{} has a client {} without a client {}", where, certificate ? "certificate" : "key", certificate ? "key" : "certificate");
+  if (certificate != key)
+    return fail("{} has a client {} without a client {}", where, certificate ? "certificate" : "key",
+                certificate ? "key" : "certificate");
   out.token = SecretBytes(text_of(user, "token"));
   if (std::string name = text_of(user, "tokenFile"); !name.empty()) {
     out.token_file = (std::filesystem::path(folder) / name).lexically_normal().string();
@@ -141,13 +150,15 @@ Result<ClusterAccess> parse(const std::string& text, const std::string& path, co
   const std::string cluster_name = text_of(*context, "cluster"), user_name = text_of(*context, "user");
   const auto cluster = named(root, "clusters", "cluster", cluster_name, path);
   if (!cluster) return std::unexpected(cluster.error());
-  if (auto ok = read_cluster(*cluster, fmt::format("{}: clusters[name={}].cluster", path, cluster_name), folder, out); !ok) {
+  if (auto ok = read_cluster(*cluster, fmt::format("{}: clusters[name={}].cluster", path, cluster_name), folder, out);
+      !ok) {
     return std::unexpected(ok.error());
   }
   if (user_name.empty()) return out;
   const auto user = named(root, "users", "user", user_name, path);
   if (!user) return std::unexpected(user.error());
-  if (auto ok = read_user(*user, fmt::format("{}: users[name={}].user", path, user_name), folder, out); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_user(*user, fmt::format("{}: users[name={}].user", path, user_name), folder, out); !ok)
+    return std::unexpected(ok.error());
   return out;
 }
 
@@ -160,10 +171,13 @@ Result<std::string> check_server_url(std::string_view url) {
   if (!url.starts_with(kHttps)) return fail("\"{}\" does not begin with https://", url.substr(0, 200));
   while (url.ends_with('/')) url.remove_suffix(1);
   const std::string_view rest = url.size() > kHttps.size() ? url.substr(kHttps.size()) : std::string_view{};
-  if (rest.empty() || rest.starts_with('/') || rest.starts_with(':')) return fail("\"{}\" names no host", url.substr(0, 200));
-  if (rest.starts_with('[')) return fail("\"{}\": an IPv6 literal cannot be used here; give the API server's DNS name", url.substr(0, 200));
+  if (rest.empty() || rest.starts_with('/') || rest.starts_with(':'))
+    return fail("\"{}\" names no host", url.substr(0, 200));
+  if (rest.starts_with('['))
+    return fail("\"{}\": an IPv6 literal cannot be used here; give the API server's DNS name", url.substr(0, 200));
   for (char c : rest) {
-    if (c <= ' ' || c >= 0x7F || c == '@' || c == '?' || c == '#' || c == '\\') return fail("\"{}\" is no plain https address", url.substr(0, 200));
+    if (c <= ' ' || c >= 0x7F || c == '@' || c == '?' || c == '#' || c == '\\')
+      return fail("\"{}\" is no plain https address", url.substr(0, 200));
   }
   return std::string(url);
 }
@@ -185,7 +199,8 @@ Result<ClusterAccess> load_kubeconfig(const std::string& path, const std::string
 Result<ClusterAccess> in_cluster_access(const std::string& root) {
   const char* host = std::getenv("KUBERNETES_SERVICE_HOST");
   const char* port = std::getenv("KUBERNETES_SERVICE_PORT");
-  if (host == nullptr || *host == '\0') return fail("not in a cluster: KUBERNETES_SERVICE_HOST is not set; name a kubeconfig file");
+  if (host == nullptr || *host == '\0')
+    return fail("not in a cluster: KUBERNETES_SERVICE_HOST is not set; name a kubeconfig file");
   const std::string port_text = port != nullptr && *port != '\0' ? port : "443";
   ClusterAccess out;
   // The REST library cannot resolve a bracketed IPv6 literal; the Service's name is in every API server certificate.

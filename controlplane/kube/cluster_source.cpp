@@ -12,11 +12,13 @@ namespace sluice::kube {
 namespace {
 
 // Secrets that no gateway can use are not even listed; the rest by metadata.
-constexpr const char* kSecretSelector = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token";
+constexpr const char* kSecretSelector =
+    "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token";
 constexpr const char* kConfigMapSelector = "metadata.name!=kube-root-ca.crt";
 
 std::string in_namespace(std::string_view group_version, const std::string& ns, std::string_view plural) {
-  return ns.empty() ? fmt::format("{}/{}", group_version, plural) : fmt::format("{}/namespaces/{}/{}", group_version, percent_encode(ns), plural);
+  return ns.empty() ? fmt::format("{}/{}", group_version, plural)
+                    : fmt::format("{}/namespaces/{}/{}", group_version, percent_encode(ns), plural);
 }
 
 class Impl : public ClusterSource {
@@ -34,14 +36,17 @@ class Impl : public ClusterSource {
   void start(Callbacks callbacks) override {
     callbacks_ = std::move(callbacks);
     auto sink = [this](store::Change change) { callbacks_.change(std::move(change)); };
-    secrets_ = std::make_shared<ContentFetcher>(io_, transport_, store::Kind::secret, options_.timings, options_.chance, sink);
-    config_maps_ = std::make_shared<ContentFetcher>(io_, transport_, store::Kind::config_map, options_.timings, options_.chance, sink);
+    secrets_ =
+        std::make_shared<ContentFetcher>(io_, transport_, store::Kind::secret, options_.timings, options_.chance, sink);
+    config_maps_ = std::make_shared<ContentFetcher>(io_, transport_, store::Kind::config_map, options_.timings,
+                                                    options_.chance, sink);
     for (ReflectorScope& scope : scopes_of(options_.watch_namespaces)) {
       ReflectorRunner::Callbacks runner_callbacks;
       runner_callbacks.change = [this, kind = scope.kind](store::Change change) { on_change(kind, std::move(change)); };
       runner_callbacks.synced = [this] { on_synced(); };
-      runners_.push_back(std::make_shared<ReflectorRunner>(io_, transport_, Reflector(std::move(scope), options_.timings, options_.chance),
-                                                           std::move(runner_callbacks)));
+      runners_.push_back(std::make_shared<ReflectorRunner>(
+          io_, transport_, Reflector(std::move(scope), options_.timings, options_.chance),
+          std::move(runner_callbacks)));
     }
     for (auto& runner : runners_) runner->start();
     schedule_pulse();
@@ -69,7 +74,8 @@ class Impl : public ClusterSource {
     ClusterSourceStatus out;
     for (const auto& runner : runners_) {
       const Reflector& reflector = runner->reflector();
-      out.kinds.push_back({store::kind_name(reflector.scope().kind), reflector.scope().ns, reflector.synced(), reflector.counts()});
+      out.kinds.push_back(
+          {store::kind_name(reflector.scope().kind), reflector.scope().ns, reflector.synced(), reflector.counts()});
     }
     if (secrets_) {
       out.wanted = secrets_->wanted() + config_maps_->wanted();
@@ -143,7 +149,8 @@ class Impl : public ClusterSource {
 
 std::vector<ReflectorScope> scopes_of(const std::vector<std::string>& watch_namespaces) {
   std::vector<ReflectorScope> out;
-  const auto add = [&](store::Kind kind, std::string_view group_version, std::string_view plural, const std::string& ns) -> ReflectorScope& {
+  const auto add = [&](store::Kind kind, std::string_view group_version, std::string_view plural,
+                       const std::string& ns) -> ReflectorScope& {
     ReflectorScope scope;
     scope.kind = kind;
     scope.path = in_namespace(group_version, ns, plural);
@@ -177,7 +184,8 @@ std::vector<ReflectorScope> scopes_of(const std::vector<std::string>& watch_name
   return out;
 }
 
-std::unique_ptr<ClusterSource> make_cluster_source(boost::asio::io_context& io, Transport& transport, ClusterSourceOptions options) {
+std::unique_ptr<ClusterSource> make_cluster_source(boost::asio::io_context& io, Transport& transport,
+                                                   ClusterSourceOptions options) {
   return std::make_unique<Impl>(io, transport, std::move(options));
 }
 

@@ -22,7 +22,8 @@ void drop_content(store::Object& object) {
   if (auto* map = std::get_if<store::ConfigMap>(&object)) map->data.clear();
 }
 
-// A fetch may run ahead of the watch: only a content older than the metadata is fetched again. Versions that are no numbers: whenever they differ.
+// A fetch may run ahead of the watch: only a content older than the metadata is fetched again. Versions that are no
+// numbers: whenever they differ.
 bool older(const std::string& content_version, const std::string& metadata_version) {
   const uint64_t content = version_number(content_version), metadata = version_number(metadata_version);
   return content != 0 && metadata != 0 ? content < metadata : content_version != metadata_version;
@@ -30,9 +31,14 @@ bool older(const std::string& content_version, const std::string& metadata_versi
 
 }  // namespace
 
-ContentFetcher::ContentFetcher(boost::asio::io_context& io, Transport& transport, store::Kind kind, const ReflectorTimings& timings,
-                               Reflector::Chance chance, store::ChangeSink sink)
-    : io_(io), transport_(transport), kind_(kind), timings_(timings), chance_(std::move(chance)), sink_(std::move(sink)) {}
+ContentFetcher::ContentFetcher(boost::asio::io_context& io, Transport& transport, store::Kind kind,
+                               const ReflectorTimings& timings, Reflector::Chance chance, store::ChangeSink sink)
+    : io_(io),
+      transport_(transport),
+      kind_(kind),
+      timings_(timings),
+      chance_(std::move(chance)),
+      sink_(std::move(sink)) {}
 
 void ContentFetcher::stop() {
   stopped_ = true;
@@ -51,11 +57,13 @@ bool ContentFetcher::settled() const {
 }
 
 size_t ContentFetcher::loaded() const {
-  return static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& entry) { return entry.second.content.has_value(); }));
+  return static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(),
+                                           [](const auto& entry) { return entry.second.content.has_value(); }));
 }
 
-// Remembers the metadata and returns what the store is to have: the content we hold if it is still the right one, the metadata alone, or nothing
-// (the store keeps the older content until the newer one is here: a certificate must not vanish while it is renewed).
+// Remembers the metadata and returns what the store is to have: the content we hold if it is still the right one, the
+// metadata alone, or nothing (the store keeps the older content until the newer one is here: a certificate must not
+// vanish while it is renewed).
 std::optional<store::Object> ContentFetcher::accept(store::Object metadata) {
   drop_content(metadata);
   const store::ObjectKey key = store::meta_of(metadata).key();
@@ -157,7 +165,8 @@ void ContentFetcher::enqueue(const store::ObjectKey& key) {
 }
 
 void ContentFetcher::pump() {
-  // An object whose fetch is under way stays queued: it is asked for again when that answer is here, for it may be the older one.
+  // An object whose fetch is under way stays queued: it is asked for again when that answer is here, for it may be the
+  // older one.
   for (size_t n = queue_.size(); n > 0 && in_flight_ < kMaxInFlight && !stopped_; --n) {
     store::ObjectKey key = std::move(queue_.front());
     queue_.pop_front();
@@ -175,8 +184,8 @@ void ContentFetcher::pump() {
 // Names come from metadata the API server sent, never from the text of an object that wants something.
 void ContentFetcher::fetch(const store::ObjectKey& key, Entry& entry) {
   Call call;
-  call.target = fmt::format("/api/v1/namespaces/{}/{}/{}", percent_encode(key.ns), kind_ == store::Kind::secret ? "secrets" : "configmaps",
-                            percent_encode(key.name));
+  call.target = fmt::format("/api/v1/namespaces/{}/{}/{}", percent_encode(key.ns),
+                            kind_ == store::Kind::secret ? "secrets" : "configmaps", percent_encode(key.name));
   call.max_body = kMaxObject;
   entry.retry.reset();
   ++in_flight_;
@@ -192,7 +201,8 @@ void ContentFetcher::on_reply(const store::ObjectKey& key, Result<Reply> reply) 
   entry.exchange.reset();
   --in_flight_;
   if (!reply) failed(key, entry, reply.error().message);
-  else if (reply->status == 404 && entry.backoff_ms < 4 * timings_.backoff_start_ms) retry_later(key, entry);  // deleted: the watch will say so
+  else if (reply->status == 404 && entry.backoff_ms < 4 * timings_.backoff_start_ms)
+    retry_later(key, entry);  // deleted: the watch will say so
   else if (reply->status != 200) failed(key, entry, fmt::format("the API server answered {}", reply->status));
   else on_content(key, entry, reply->body);
   pump();
@@ -208,7 +218,11 @@ void ContentFetcher::on_content(const store::ObjectKey& key, Entry& entry, const
     std::vector<store::Problem> problems;
     if (decoded) problems = std::move(decoded->problems);
     if (problems.empty()) {
-      problems.push_back({{kind_, key}, "", "Undecodable", store::Severity::error, decoded ? "the API server sent another object" : decoded.error().message});
+      problems.push_back({{kind_, key},
+                          "",
+                          "Undecodable",
+                          store::Severity::error,
+                          decoded ? "the API server sent another object" : decoded.error().message});
     }
     sink_(store::Undecodable{{kind_, key}, std::move(problems)});
     return;
@@ -218,13 +232,16 @@ void ContentFetcher::on_content(const store::ObjectKey& key, Entry& entry, const
   std::visit([](auto& typed) { typed.meta.annotations.clear(); }, *decoded->object);
   const store::Meta& meta = store::meta_of(*decoded->object);
   entry.fetched_version = meta.resource_version;
-  if (version_number(meta.resource_version) != 0 && older(meta.resource_version, store::meta_of(entry.metadata).resource_version)) enqueue(key);
+  if (version_number(meta.resource_version) != 0 &&
+      older(meta.resource_version, store::meta_of(entry.metadata).resource_version))
+    enqueue(key);
   entry.content = *decoded->object;
   sink_(store::Upsert{std::move(*decoded->object)});
 }
 
 void ContentFetcher::failed(const store::ObjectKey& key, Entry& entry, const std::string& why) {
-  log::warning("cannot fetch", {{"kind", store::kind_name(kind_)}, {"namespace", key.ns}, {"name", key.name}, {"why", why}});
+  log::warning("cannot fetch",
+               {{"kind", store::kind_name(kind_)}, {"namespace", key.ns}, {"name", key.name}, {"why", why}});
   // A content that is held goes on serving; without one the object's users are told why.
   if (!entry.content && !entry.tried) {
     entry.tried = true;
@@ -234,7 +251,8 @@ void ContentFetcher::failed(const store::ObjectKey& key, Entry& entry, const std
 }
 
 void ContentFetcher::retry_later(const store::ObjectKey& key, Entry& entry) {
-  entry.backoff_ms = entry.backoff_ms == 0 ? timings_.backoff_start_ms : std::min(entry.backoff_ms * 2, timings_.backoff_cap_ms);
+  entry.backoff_ms =
+      entry.backoff_ms == 0 ? timings_.backoff_start_ms : std::min(entry.backoff_ms * 2, timings_.backoff_cap_ms);
   const auto jitter = static_cast<uint64_t>(static_cast<double>(entry.backoff_ms) * chance_());
   entry.retry = std::make_unique<boost::asio::steady_timer>(io_, std::chrono::milliseconds(entry.backoff_ms + jitter));
   entry.retry->async_wait([weak = weak_from_this(), key](const boost::system::error_code& error) {

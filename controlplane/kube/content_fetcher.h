@@ -1,5 +1,6 @@
-// Keeps the contents of the wanted Secrets (or ConfigMaps) in step with their metadata: a GET when a resourceVersion changes, at most 4 at once, and
-// nothing kept of what is no longer wanted. Stands between the metadata's reflector and the store. Lives on the io_context's thread.
+// Keeps the contents of the wanted Secrets (or ConfigMaps) in step with their metadata: a GET when a resourceVersion
+// changes, at most 4 at once, and nothing kept of what is no longer wanted. Stands between the metadata's reflector and
+// the store. Lives on the io_context's thread.
 #pragma once
 #include <deque>
 #include <functional>
@@ -20,8 +21,8 @@ namespace sluice::kube {
 class ContentFetcher : public std::enable_shared_from_this<ContentFetcher> {
  public:
   // `kind`: secret or config_map.
-  ContentFetcher(boost::asio::io_context& io, Transport& transport, store::Kind kind, const ReflectorTimings& timings, Reflector::Chance chance,
-                 store::ChangeSink sink);
+  ContentFetcher(boost::asio::io_context& io, Transport& transport, store::Kind kind, const ReflectorTimings& timings,
+                 Reflector::Chance chance, store::ChangeSink sink);
 
   void on_metadata(store::Change change);
   void want(const std::vector<store::ObjectKey>& keys);

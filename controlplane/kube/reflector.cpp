@@ -8,14 +8,15 @@ namespace sluice::kube {
 namespace {
 
 constexpr size_t kPageSize = 500;
-constexpr size_t kMaxPages = 4000;        // two million objects of one kind are no cluster
+constexpr size_t kMaxPages = 4000;  // two million objects of one kind are no cluster
 constexpr size_t kMaxTombstones = 16'384;
 constexpr int kServerErrorsBeforeList = 5;
 constexpr uint32_t kMaxRetryAfter = 300;
 
 bool is_json(const std::string& content_type) { return content_type.starts_with("application/json"); }
 
-// PartialObjectMetadata carries annotations, where kubectl keeps whole Secrets (last-applied-configuration): never kept.
+// PartialObjectMetadata carries annotations, where kubectl keeps whole Secrets (last-applied-configuration): never
+// kept.
 void drop_unread(store::Object& object) {
   std::visit(
       [](auto& typed) {
@@ -33,11 +34,13 @@ Reflector::Reflector(ReflectorScope scope, ReflectorTimings timings, Chance chan
 std::string Reflector::accept() const {
   const bool list = state_ == State::listing;
   if (!scope_.metadata_only) return "application/json";
-  return list ? "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1" : "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+  return list ? "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+              : "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 }
 
 void Reflector::warn(Actions& out, const std::string& text) const {
-  out.warnings.push_back(fmt::format("{}{}{}: {}", store::kind_name(scope_.kind), scope_.ns.empty() ? "" : " in ", scope_.ns, text));
+  out.warnings.push_back(
+      fmt::format("{}{}{}: {}", store::kind_name(scope_.kind), scope_.ns.empty() ? "" : " in ", scope_.ns, text));
 }
 
 Reflector::Actions Reflector::start(uint64_t now) {
@@ -57,8 +60,8 @@ void Reflector::restart_list() {
   pages_ = 0;
 }
 
-// Lists are consistent reads (no resourceVersion): never older than what we had, so neither "too large resource version" nor going back in time can
-// happen; since 1.31 the server answers them from its cache.
+// Lists are consistent reads (no resourceVersion): never older than what we had, so neither "too large resource
+// version" nor going back in time can happen; since 1.31 the server answers them from its cache.
 void Reflector::send_list(uint64_t now, Actions& out) {
   std::string target = scope_.path;
   char separator = '?';
@@ -88,7 +91,9 @@ Status Reflector::take_page(const std::string& body, bool& last) {
   for (const std::string_view item : page->items) {
     auto decoded = decode_as(scope_.kind, item);
     if (!decoded) {
-      listed_bad_.push_back({{scope_.kind, {}}, {{{scope_.kind, {}}, "", "Undecodable", store::Severity::error, decoded.error().message}}});
+      listed_bad_.push_back(
+          {{scope_.kind, {}},
+           {{{scope_.kind, {}}, "", "Undecodable", store::Severity::error, decoded.error().message}}});
       continue;
     }
     if (decoded->object) {
@@ -144,8 +149,9 @@ Reflector::Actions Reflector::on_list(uint64_t now, Result<Reply> reply) {
     return out;
   }
   bool last = false;
-  Status taken = is_json(reply->content_type) ? take_page(reply->body, last)
-                                              : Status(fail("the list is of type \"{}\"", reply->content_type.substr(0, 100)));
+  Status taken = is_json(reply->content_type)
+                     ? take_page(reply->body, last)
+                     : Status(fail("the list is of type \"{}\"", reply->content_type.substr(0, 100)));
   if (!taken) {
     restart_list();
     list_failed(now, 0, 0, taken.error().message, out);
@@ -164,7 +170,8 @@ bool Reflector::kind_absent(uint64_t now, int status, Actions& out) {
     if (!synced_) {
       warn(out, "the API server does not know this kind (CRD not installed): taken as empty");
     } else if (absent_since_ == 0) {
-      // An API server that starts may say 404 before its CRDs are served: known objects stay until it has said so for a while.
+      // An API server that starts may say 404 before its CRDs are served: known objects stay until it has said so for a
+      // while.
       absent_since_ = now;
     }
     if (!synced_ || (now - absent_since_ >= timings_.absent_confirm_ms && !versions_.empty())) {
@@ -184,7 +191,8 @@ void Reflector::list_failed(uint64_t now, int status, uint32_t retry_after_s, co
   if (kind_absent(now, status, out)) {
     restart_list();
     state_ = State::waiting_to_list;
-    wake_at_ = now + timings_.absent_retry_ms + static_cast<uint64_t>(static_cast<double>(timings_.absent_retry_ms) * 0.2 * chance_());
+    wake_at_ = now + timings_.absent_retry_ms +
+               static_cast<uint64_t>(static_cast<double>(timings_.absent_retry_ms) * 0.2 * chance_());
     return;
   }
   absent_since_ = 0;
@@ -203,7 +211,8 @@ void Reflector::list_failed(uint64_t now, int status, uint32_t retry_after_s, co
 void Reflector::send_watch(uint64_t now, Actions& out) {
   const uint64_t span = timings_.watch_max_s - timings_.watch_min_s + 1;
   const uint64_t timeout = timings_.watch_min_s + static_cast<uint64_t>(chance_() * static_cast<double>(span));
-  std::string target = fmt::format("{}?watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}", scope_.path, percent_encode(version_), timeout);
+  std::string target = fmt::format("{}?watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
+                                   scope_.path, percent_encode(version_), timeout);
   if (!scope_.field_selector.empty()) target += "&fieldSelector=" + percent_encode(scope_.field_selector);
   state_ = State::watching;
   lines_.reset();
@@ -228,7 +237,8 @@ Reflector::Actions Reflector::on_watch_head(uint64_t now, const Head& head) {
   arm_watch(now);
   if (head.status == 200 && is_json(head.content_type)) return out;
   out.cancel = true;
-  if (head.status == 200) watch_failed(now, 0, 0, fmt::format("the watch is of type \"{}\"", head.content_type.substr(0, 100)), out);
+  if (head.status == 200)
+    watch_failed(now, 0, 0, fmt::format("the watch is of type \"{}\"", head.content_type.substr(0, 100)), out);
   else watch_failed(now, head.status, head.retry_after_s, fmt::format("the watch was answered {}", head.status), out);
   return out;
 }
@@ -255,7 +265,8 @@ bool Reflector::on_line(uint64_t now, std::string_view line, Actions& out) {
   }
   if (event->type == WatchEvent::Type::error) {
     out.cancel = true;
-    watch_failed(now, event->code, event->retry_after_s, fmt::format("the watch says {}: {}", event->code, event->message), out);
+    watch_failed(now, event->code, event->retry_after_s,
+                 fmt::format("the watch says {}: {}", event->code, event->message), out);
     return false;
   }
   said_something_ = true;
@@ -288,7 +299,8 @@ bool Reflector::apply(const WatchEvent& event, uint64_t now, Actions& out) {
   const uint64_t have = known != versions_.end() ? known->second : gone != gone_.end() ? gone->second : 0;
   const bool deleted = event.type == WatchEvent::Type::deleted;
   // A DELETED event may carry the version of the object's last change.
-  const bool stale = number != 0 && have != 0 && (number < have || (number == have && (!deleted || known == versions_.end())));
+  const bool stale =
+      number != 0 && have != 0 && (number < have || (number == have && (!deleted || known == versions_.end())));
   if (!initial_events_) {
     if (!stale && number != 0 && number < seen) disordered_ = true;
     advance();
@@ -337,7 +349,8 @@ void Reflector::watch_failed(uint64_t now, int status, uint32_t retry_after_s, c
   const bool resume = !disordered_ && (status == 429 || status == 401 || server_error);
   if (!resume) server_errors_ = 0;
   lines_.reset();
-  back_off(now, resume ? State::waiting_to_watch : State::waiting_to_list, std::min(retry_after_s, kMaxRetryAfter) * 1000ull);
+  back_off(now, resume ? State::waiting_to_watch : State::waiting_to_list,
+           std::min(retry_after_s, kMaxRetryAfter) * 1000ull);
 }
 
 // ---- waiting

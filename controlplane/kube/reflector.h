@@ -1,6 +1,7 @@
-// Mirrors one kind (in one namespace or all) from the API server: list, then watch, for ever. A state machine without I/O: events in, actions out;
-// time and chance are passed in. One per kind and scope; its runner (reflector_runner.h) does what it says. It must never delete on half knowledge:
-// objects vanish by a DELETED event or by a list that succeeded to its last page, by nothing else.
+// Mirrors one kind (in one namespace or all) from the API server: list, then watch, for ever. A state machine without
+// I/O: events in, actions out; time and chance are passed in. One per kind and scope; its runner (reflector_runner.h)
+// does what it says. It must never delete on half knowledge: objects vanish by a DELETED event or by a list that
+// succeeded to its last page, by nothing else.
 //
 //   state     event                                    then
 //   listing   page with continue                       next page
@@ -11,9 +12,9 @@
 //   watching  event, bookmark                          apply, advance the version
 //   watching  end                                      watch from the last version (a half line is dropped)
 //   watching  410 as status or ERROR event             back off, list
-//   watching  429, 5xx, refused                        back off (Retry-After), watch from the last version; list after 5 times 5xx
-//   watching  garbage, oversized line, other error     back off, list
-//   watching  silent too long, or past its timeout     watch from the last version
+//   watching  429, 5xx, refused                        back off (Retry-After), watch from the last version; list after
+//   5 times 5xx watching  garbage, oversized line, other error     back off, list watching  silent too long, or past
+//   its timeout     watch from the last version
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -30,24 +31,26 @@
 namespace sluice::kube {
 
 struct ReflectorTimings {
-  uint64_t backoff_start_ms = 800, backoff_cap_ms = 30'000;  // doubled each time; up to as much again by chance (jitter 1.0)
-  uint64_t backoff_reset_ms = 120'000;                       // of health
-  uint64_t watch_min_s = 300, watch_max_s = 600;             // timeoutSeconds asked for
-  uint64_t watch_margin_ms = 30'000;                         // after which an unfinished watch is dead
-  uint64_t silence_ms = 150'000;                             // without a byte; bookmarks come each minute
-  uint64_t answer_ms = 60'000;                               // for one list page or a watch's head
-  uint64_t short_watch_ms = 1'000;                           // a watch that ends sooner, having said nothing, counts as a failure
-  uint64_t absent_retry_ms = 30'000;                         // between questions for a kind the server does not know
-  uint64_t absent_confirm_ms = 60'000;                       // 404 for so long before known objects are believed gone
+  uint64_t backoff_start_ms = 800,
+           backoff_cap_ms = 30'000;               // doubled each time; up to as much again by chance (jitter 1.0)
+  uint64_t backoff_reset_ms = 120'000;            // of health
+  uint64_t watch_min_s = 300, watch_max_s = 600;  // timeoutSeconds asked for
+  uint64_t watch_margin_ms = 30'000;              // after which an unfinished watch is dead
+  uint64_t silence_ms = 150'000;                  // without a byte; bookmarks come each minute
+  uint64_t answer_ms = 60'000;                    // for one list page or a watch's head
+  uint64_t short_watch_ms = 1'000;                // a watch that ends sooner, having said nothing, counts as a failure
+  uint64_t absent_retry_ms = 30'000;              // between questions for a kind the server does not know
+  uint64_t absent_confirm_ms = 60'000;            // 404 for so long before known objects are believed gone
 };
 
 struct ReflectorScope {
   store::Kind kind{};
-  std::string path;            // "/apis/networking.k8s.io/v1/ingresses"
-  std::string ns;              // limits Replace to this namespace; empty = all
-  std::string only_name;       // the one object of a cluster-wide kind that this scope is about; its list is told as Upsert or Delete, not as Replace
-  std::string field_selector;  // as text, not yet encoded
-  bool metadata_only = false;  // asks for PartialObjectMetadata and drops labels and annotations
+  std::string path;       // "/apis/networking.k8s.io/v1/ingresses"
+  std::string ns;         // limits Replace to this namespace; empty = all
+  std::string only_name;  // the one object of a cluster-wide kind that this scope is about; its list is told as Upsert
+                          // or Delete, not as Replace
+  std::string field_selector;     // as text, not yet encoded
+  bool metadata_only = false;     // asks for PartialObjectMetadata and drops labels and annotations
   bool may_be_absent = false;     // 404 of an uninstalled CRD counts as an empty list
   bool may_be_forbidden = false;  // 403 before the first list counts as synced
 };
@@ -118,16 +121,19 @@ class Reflector {
   bool unpaged_ = false;  // after an expired token: the whole list in one answer cannot expire half-way
   size_t pages_ = 0;
 
-  // What is mirrored: the version of each object, and of each deleted one until the next bookmark or list, so that repeated or reordered events do no harm.
+  // What is mirrored: the version of each object, and of each deleted one until the next bookmark or list, so that
+  // repeated or reordered events do no harm.
   std::map<store::ObjectKey, uint64_t> versions_, gone_;
   std::string version_;  // to watch from
-  bool disordered_ = false;  // an event older than `version_` was news: resuming might miss another, so list when the watch ends
+  bool disordered_ =
+      false;  // an event older than `version_` was news: resuming might miss another, so list when the watch ends
 
   // The watch under way.
   LineSplitter lines_;
   uint64_t started_ = 0, last_bytes_ = 0, ends_by_ = 0;
   bool head_seen_ = false, said_something_ = false;
-  bool initial_events_ = false;  // watching from "" or "0": the first ADDED events are in no order and must not advance the version
+  bool initial_events_ =
+      false;  // watching from "" or "0": the first ADDED events are in no order and must not advance the version
 
   uint64_t backoff_ms_ = 0, last_failure_ = 0, not_before_ = 0, absent_since_ = 0;
   int server_errors_ = 0;

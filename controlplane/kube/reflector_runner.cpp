@@ -37,7 +37,8 @@ void ReflectorRunner::send_list(std::string target) {
   Call call;
   call.target = std::move(target);
   call.accept = reflector_.accept();
-  if (call.target.find("limit=") == std::string::npos) call.max_body = 4 * kMaxBody;  // a whole list at once, after an expired continue token
+  if (call.target.find("limit=") == std::string::npos)
+    call.max_body = 4 * kMaxBody;  // a whole list at once, after an expired continue token
   exchange_ = transport_.send(std::move(call), [weak = weak_from_this()](Result<Reply> reply) {
     auto self = weak.lock();
     if (!self || self->stopped_) return;

@@ -1,4 +1,5 @@
-// Does what a Reflector says: calls, timer, log lines. Owns no objects and decides nothing. Lives on the io_context's thread.
+// Does what a Reflector says: calls, timer, log lines. Owns no objects and decides nothing. Lives on the io_context's
+// thread.
 #pragma once
 #include <functional>
 #include <memory>

@@ -53,7 +53,8 @@ Status trust(SSL_CTX* context, std::string_view pem, const std::string& name) {
   return {};
 }
 
-Status present(SSL_CTX* context, std::string_view pem, std::string_view key_pem, const std::string& name, const std::string& key_name) {
+Status present(SSL_CTX* context, std::string_view pem, std::string_view key_pem, const std::string& name,
+               const std::string& key_name) {
   ERR_clear_error();
   const Bio bio = bio_of(pem);
   const X509Ptr leaf(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
@@ -65,9 +66,11 @@ Status present(SSL_CTX* context, std::string_view pem, std::string_view key_pem,
   ERR_clear_error();
   const Bio key_bio = bio_of(key_pem);
   // No password is asked for on a terminal.
-  const Key key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, [](char*, int, int, void*) { return 0; }, nullptr));
+  const Key key(PEM_read_bio_PrivateKey(
+      key_bio.get(), nullptr, [](char*, int, int, void*) { return 0; }, nullptr));
   if (!key) return fail("{}: no client key: {}", key_name, reason());
-  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1) return fail("{}: does not belong to {}: {}", key_name, name, reason());
+  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1)
+    return fail("{}: does not belong to {}: {}", key_name, name, reason());
   return {};
 }
 
@@ -79,7 +82,8 @@ Result<SecretBytes> WatchedFile::read() {
   if (!fd || fstat(fd.get(), &now) != 0) return fail("{}: cannot be read: {}", path_, std::strerror(errno));
   if (!S_ISREG(now.st_mode)) return fail("{}: not a file", path_);
   if (now.st_size > kMaxFile) return fail("{}: larger than 1 MiB", path_);
-  if (now.st_mtim.tv_sec == modified_.tv_sec && now.st_mtim.tv_nsec == modified_.tv_nsec && now.st_size == size_ && now.st_ino == inode_) {
+  if (now.st_mtim.tv_sec == modified_.tv_sec && now.st_mtim.tv_nsec == modified_.tv_nsec && now.st_size == size_ &&
+      now.st_ino == inode_) {
     return content_;
   }
   std::string text(static_cast<size_t>(now.st_size), '\0');
@@ -146,7 +150,8 @@ Status TlsFiles::apply(SSL_CTX* context) {
     if (!pem) return std::unexpected(pem.error());
     key = std::move(*pem);
   }
-  return present(context, certificate.reveal(), key.reveal(), certificate_.path().empty() ? "client-certificate-data" : certificate_.path(),
+  return present(context, certificate.reveal(), key.reveal(),
+                 certificate_.path().empty() ? "client-certificate-data" : certificate_.path(),
                  key_.path().empty() ? "client-key-data" : key_.path());
 }
 

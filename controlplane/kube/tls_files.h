@@ -1,5 +1,6 @@
-// Credentials that may live in files: read again when they change (projected tokens and certificates rotate), never printed.
-// TlsFiles sets up one OpenSSL context per connection; TokenFile gives the bearer token per request. Neither is on any hot path.
+// Credentials that may live in files: read again when they change (projected tokens and certificates rotate), never
+// printed. TlsFiles sets up one OpenSSL context per connection; TokenFile gives the bearer token per request. Neither
+// is on any hot path.
 #pragma once
 #include <mutex>
 #include <string>

@@ -21,7 +21,8 @@ namespace {
 namespace http = web::http;
 using ByteBuf = concurrency::streams::streambuf<uint8_t>;
 
-// Longer than any watch timeout we ask for (600 s): the library's timer runs between bytes, and a quiet watch is no dead one.
+// Longer than any watch timeout we ask for (600 s): the library's timer runs between bytes, and a quiet watch is no
+// dead one.
 constexpr std::chrono::seconds kWatchIdle{900};
 constexpr std::chrono::seconds kCallIdle{30};
 constexpr std::chrono::seconds kShutdownWait{5};
@@ -45,12 +46,18 @@ struct Outstanding {
   std::set<CallState*> calls;
 };
 
-// One call, from the request task to the last byte. Library threads run step after step, never two at once; only `cancelled_`, `unread_` and the
-// cancellation source are shared with the io_context's thread.
+// One call, from the request task to the last byte. Library threads run step after step, never two at once; only
+// `cancelled_`, `unread_` and the cancellation source are shared with the io_context's thread.
 class CallState : public Exchange, public std::enable_shared_from_this<CallState> {
  public:
-  CallState(boost::asio::io_context& io, std::shared_ptr<Outstanding> outstanding, Transport::Done done, Transport::WatchEvents events, size_t max_body)
-      : io_(io), outstanding_(std::move(outstanding)), done_(std::move(done)), events_(std::move(events)), max_body_(max_body), is_watch_(!done_) {
+  CallState(boost::asio::io_context& io, std::shared_ptr<Outstanding> outstanding, Transport::Done done,
+            Transport::WatchEvents events, size_t max_body)
+      : io_(io),
+        outstanding_(std::move(outstanding)),
+        done_(std::move(done)),
+        events_(std::move(events)),
+        max_body_(max_body),
+        is_watch_(!done_) {
     std::lock_guard lock(outstanding_->mutex);
     outstanding_->calls.insert(this);
   }
@@ -82,7 +89,8 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
                    : cause.empty() || cause == error.what() ? std::string(error.what())
                                                             : fmt::format("{}: {}", error.what(), cause)});
     } catch (const std::exception& error) {
-      finish(Error{too_large_ ? fmt::format("the answer has more than {} bytes", is_watch_ ? kMaxUnread : max_body_) : error.what()});
+      finish(Error{too_large_ ? fmt::format("the answer has more than {} bytes", is_watch_ ? kMaxUnread : max_body_)
+                              : error.what()});
     } catch (...) {
       finish(Error{"unknown failure of the REST library"});
     }
@@ -110,7 +118,8 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
     pump();
   }
 
-  // getc() waits for one byte and leaves it; then everything that is there is taken. getn() of a fixed size would wait for that size.
+  // getc() waits for one byte and leaves it; then everything that is there is taken. getn() of a fixed size would wait
+  // for that size.
   void pump() {
     auto self = shared_from_this();
     buf_.getc().then([self](pplx::task<int> task) {
@@ -192,23 +201,30 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
 
 http::method method_of(Method method) {
   switch (method) {
-    case Method::get: return http::methods::GET;
-    case Method::post: return http::methods::POST;
-    case Method::put: return http::methods::PUT;
-    case Method::patch: return http::methods::PATCH;
-    case Method::delete_: return http::methods::DEL;
+    case Method::get:
+      return http::methods::GET;
+    case Method::post:
+      return http::methods::POST;
+    case Method::put:
+      return http::methods::PUT;
+    case Method::patch:
+      return http::methods::PATCH;
+    case Method::delete_:
+      return http::methods::DEL;
   }
   return http::methods::GET;
 }
 
-http::client::http_client_config client_config(const std::shared_ptr<TlsFiles>& files, bool sni, std::chrono::seconds idle) {
+http::client::http_client_config client_config(const std::shared_ptr<TlsFiles>& files, bool sni,
+                                               std::chrono::seconds idle) {
   http::client::http_client_config config;
   config.set_timeout(idle);
   config.set_max_redirects(0);  // a redirect would carry the token elsewhere
   config.set_proxy(web::web_proxy(web::web_proxy::disabled));
   config.set_validate_certificates(true);
   config.set_tlsext_sni_enabled(sni);
-  // Called for each new connection, so rotated files take effect by themselves. Throws: the call fails with the message.
+  // Called for each new connection, so rotated files take effect by themselves. Throws: the call fails with the
+  // message.
   config.set_ssl_context_callback([files](boost::asio::ssl::context& context) {
     if (auto ok = files->apply(context.native_handle()); !ok) throw std::runtime_error(ok.error().message);
   });
@@ -228,13 +244,16 @@ class RestTransport : public Transport {
   ~RestTransport() override { shutdown(); }
 
   std::shared_ptr<Exchange> send(Call call, Done done) override { return start(std::move(call), std::move(done), {}); }
-  std::shared_ptr<Exchange> watch(Call call, WatchEvents events) override { return start(std::move(call), {}, std::move(events)); }
+  std::shared_ptr<Exchange> watch(Call call, WatchEvents events) override {
+    return start(std::move(call), {}, std::move(events));
+  }
 
   void shutdown() override {
     std::vector<std::shared_ptr<CallState>> calls;
     std::unique_lock lock(outstanding_->mutex);
     for (CallState* call : outstanding_->calls) {
-      if (auto held = std::static_pointer_cast<CallState>(call->weak_from_this().lock())) calls.push_back(std::move(held));
+      if (auto held = std::static_pointer_cast<CallState>(call->weak_from_this().lock()))
+        calls.push_back(std::move(held));
     }
     lock.unlock();
     for (auto& call : calls) call->cancel();
@@ -248,7 +267,8 @@ class RestTransport : public Transport {
   [[nodiscard]] bool sni() const {
     const web::uri uri(utility::conversions::to_string_t(access_.server));
     boost::system::error_code not_an_address;
-    boost::asio::ip::make_address(access_.tls_server_name.empty() ? uri.host() : access_.tls_server_name, not_an_address);
+    boost::asio::ip::make_address(access_.tls_server_name.empty() ? uri.host() : access_.tls_server_name,
+                                  not_an_address);
     return static_cast<bool>(not_an_address);
   }
 
@@ -267,7 +287,8 @@ class RestTransport : public Transport {
       request.headers().add(http::header_names::user_agent, "sluice-controlplane");
       // The library takes the name to verify from here; the API server does not route by Host.
       if (!access_.tls_server_name.empty()) request.headers().add(http::header_names::host, access_.tls_server_name);
-      if (!token->empty()) request.headers().add(http::header_names::authorization, "Bearer " + std::string(token->reveal()));
+      if (!token->empty())
+        request.headers().add(http::header_names::authorization, "Bearer " + std::string(token->reveal()));
       if (!call.content_type.empty()) request.set_body(std::move(call.body), call.content_type);
       state->run(is_watch ? watches_ : calls_, std::move(request));
     } catch (const std::exception& error) {
@@ -311,7 +332,8 @@ std::string percent_encode(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (char c : text) {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~') {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+        c == '_' || c == '~') {
       out += c;
     } else {
       out += '%';

@@ -1,6 +1,7 @@
-// HTTPS requests to one API server: plain calls and streamed watches. transport.cpp is the only file that knows the REST library, so that it can go.
-// Every method is called on the io_context's thread and every callback comes on it; after cancel() or shutdown() none comes any more.
-// Never: proxies, redirects, unverified TLS, unbounded answers. Knows nothing of Kubernetes objects.
+// HTTPS requests to one API server: plain calls and streamed watches. transport.cpp is the only file that knows the
+// REST library, so that it can go. Every method is called on the io_context's thread and every callback comes on it;
+// after cancel() or shutdown() none comes any more. Never: proxies, redirects, unverified TLS, unbounded answers. Knows
+// nothing of Kubernetes objects.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -11,7 +12,9 @@
 #include "common/base/result.h"
 #include "controlplane/kube/access.h"
 
-namespace boost::asio { class io_context; }
+namespace boost::asio {
+class io_context;
+}
 
 namespace sluice::kube {
 
@@ -57,8 +60,8 @@ class Transport {
   // An Error = no complete HTTP answer; any status is a Reply.
   virtual std::shared_ptr<Exchange> send(Call call, Done done) = 0;
   virtual std::shared_ptr<Exchange> watch(Call call, WatchEvents events) = 0;
-  // Cancels everything and waits (some seconds at most) until the library has let go. The process leaves by _exit afterwards: the library's threads
-  // are not joined.
+  // Cancels everything and waits (some seconds at most) until the library has let go. The process leaves by _exit
+  // afterwards: the library's threads are not joined.
   virtual void shutdown() = 0;
 };
 

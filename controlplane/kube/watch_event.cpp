@@ -19,7 +19,8 @@ int64_t number_at(const dom::element& element, std::string_view pointer) {
   return element.at_pointer(pointer).get(number) == simdjson::SUCCESS ? number : 0;
 }
 
-// The text of the value of "object" as it stands in the line: decode wants text, and printing the tree again costs more than finding it.
+// The text of the value of "object" as it stands in the line: decode wants text, and printing the tree again costs more
+// than finding it.
 Result<std::string> object_text(std::string_view line) {
   namespace ondemand = simdjson::ondemand;
   const simdjson::padded_string text(line);
@@ -69,7 +70,8 @@ Result<WatchEvent> parse_watch_event(std::string_view line) {
 
 uint64_t version_number(std::string_view resource_version) {
   uint64_t number = 0;
-  const auto [end, error] = std::from_chars(resource_version.data(), resource_version.data() + resource_version.size(), number);
+  const auto [end, error] =
+      std::from_chars(resource_version.data(), resource_version.data() + resource_version.size(), number);
   return error == std::errc() && end == resource_version.data() + resource_version.size() ? number : 0;
 }
 

@@ -1,4 +1,5 @@
-// One line of a watch, and the cutting of a byte stream into lines. No I/O. The line is hostile: bounded, checked, never thrown upon.
+// One line of a watch, and the cutting of a byte stream into lines. No I/O. The line is hostile: bounded, checked,
+// never thrown upon.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -24,8 +25,8 @@ inline constexpr size_t kMaxLine = 4u << 20;
 // Bytes in, whole lines out. What follows the last line feed waits; reset() drops it, for half a line is no event.
 class LineSplitter {
  public:
-  // Calls `line(std::string_view)` for each complete, non-empty line until it returns false. Returns false when a line is longer than kMaxLine:
-  // nothing more is then read until reset().
+  // Calls `line(std::string_view)` for each complete, non-empty line until it returns false. Returns false when a line
+  // is longer than kMaxLine: nothing more is then read until reset().
   template <class Line>
   bool feed(std::string_view bytes, Line line) {
     while (!bytes.empty()) {
@@ -55,7 +56,8 @@ class LineSplitter {
   std::string half_;
 };
 
-// Decimal resource versions are ordered (KEP-5504 makes that official; it has held since v1.0). Anything else is 0: unknown.
+// Decimal resource versions are ordered (KEP-5504 makes that official; it has held since v1.0). Anything else is 0:
+// unknown.
 [[nodiscard]] uint64_t version_number(std::string_view resource_version);
 
 }  // namespace sluice::kube

@@ -9,15 +9,21 @@
 
 namespace sluice::loop {
 
-Loop::Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher, Callbacks callbacks)
-    : options_(std::move(options)), source_(source), publisher_(publisher), callbacks_(std::move(callbacks)), timer_(io) {}
+Loop::Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher,
+           Callbacks callbacks)
+    : options_(std::move(options)),
+      source_(source),
+      publisher_(publisher),
+      callbacks_(std::move(callbacks)),
+      timer_(io) {}
 
 void Loop::start() {
   store::Source::Callbacks callbacks;
   callbacks.change = [this](store::Change change) { on_change(std::move(change)); };
   callbacks.synced = [this] {
     synced_ = true;
-    log::info("every kind has been listed", {{"ingresses", store_.size(store::Kind::ingress)}, {"routes", store_.size(store::Kind::route)}});
+    log::info("every kind has been listed",
+              {{"ingresses", store_.size(store::Kind::ingress)}, {"routes", store_.size(store::Kind::route)}});
     coalescer_.changed(monotonic_ms());
     arm();
   };
@@ -31,7 +37,8 @@ void Loop::set_options(config::Options options) {
 }
 
 void Loop::on_change(store::Change change) {
-  // Becoming settled comes with a change that may be no difference; before the first state it must wake the loop all the same.
+  // Becoming settled comes with a change that may be no difference; before the first state it must wake the loop all
+  // the same.
   const bool different = store_.apply(std::move(change));
   if (!synced_ || (!different && figures_.published > 0)) return;
   coalescer_.changed(monotonic_ms());
@@ -57,7 +64,8 @@ void Loop::run() {
   ++figures_.translations;
   figures_.last_translate_us = (translated - begin) / 1000;
   source_.want(translation.wanted_secrets, translation.wanted_config_maps);
-  // The first state must not miss certificates that are still being fetched; later ones must not wait for a Secret that somebody just named.
+  // The first state must not miss certificates that are still being fetched; later ones must not wait for a Secret that
+  // somebody just named.
   if (figures_.published == 0 && !source_.settled()) return;
 
   compile::Compiled compiled = compiler_.compile(translation);
@@ -71,7 +79,9 @@ void Loop::run() {
   if (!(id == figures_.newest)) {
     ++figures_.published;
     figures_.newest = id;
-    log::debug("state published", {{"sequence", id.sequence}, {"translate_us", figures_.last_translate_us}, {"compile_us", figures_.last_compile_us}});
+    log::debug("state published", {{"sequence", id.sequence},
+                                   {"translate_us", figures_.last_translate_us},
+                                   {"compile_us", figures_.last_compile_us}});
   }
   const std::vector<store::Problem> undecodable = store_.problems();
   if (callbacks_.translated) callbacks_.translated(store_.snapshot(), translation, undecodable, id);

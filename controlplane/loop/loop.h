@@ -1,5 +1,6 @@
-// The control plane's loop: source -> store -> translate -> compile -> publish, on one io_context thread. Nothing is published before the source has
-// delivered every kind's first list and the contents that the first state needs; equal states are published once.
+// The control plane's loop: source -> store -> translate -> compile -> publish, on one io_context thread. Nothing is
+// published before the source has delivered every kind's first list and the contents that the first state needs; equal
+// states are published once.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -27,10 +28,14 @@ struct Figures {
 class Loop {
  public:
   struct Callbacks {
-    // After each translation. `undecodable`: problems of objects that are not in the snapshot; `id`: the state it is published as.
-    std::function<void(const store::Snapshot&, const translate::Translation&, const std::vector<store::Problem>& undecodable, ir::StateId id)> translated;
+    // After each translation. `undecodable`: problems of objects that are not in the snapshot; `id`: the state it is
+    // published as.
+    std::function<void(const store::Snapshot&, const translate::Translation&,
+                       const std::vector<store::Problem>& undecodable, ir::StateId id)>
+        translated;
   };
-  Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher, Callbacks callbacks);
+  Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher,
+       Callbacks callbacks);
 
   void start();
   // New options from the config file: translated again at once.

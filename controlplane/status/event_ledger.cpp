@@ -15,13 +15,17 @@ constexpr size_t kMaxEventName = 253;
 const char* api_version(store::Kind kind) {
   switch (kind) {
     case store::Kind::ingress:
-    case store::Kind::ingress_class: return "networking.k8s.io/v1";
-    case store::Kind::endpoint_slice: return "discovery.k8s.io/v1";
-    case store::Kind::route: return "sluice.dev/v1alpha1";
+    case store::Kind::ingress_class:
+      return "networking.k8s.io/v1";
+    case store::Kind::endpoint_slice:
+      return "discovery.k8s.io/v1";
+    case store::Kind::route:
+      return "sluice.dev/v1alpha1";
     case store::Kind::service:
     case store::Kind::secret:
     case store::Kind::config_map:
-    case store::Kind::namespace_: break;
+    case store::Kind::namespace_:
+      break;
   }
   return "v1";
 }
@@ -51,7 +55,8 @@ std::vector<EventLedger::Due> EventLedger::due(uint64_t now_ms, int64_t now_s, s
     if (out.size() >= limit) break;
     if (!entry.wanted || entry.in_flight || now_ms < entry.not_before_ms) continue;
     const uint64_t since = now_ms - entry.told_ms;
-    const bool is_due = !entry.told || since >= kRepeatMs || (entry.told_text != entry.event.problem.text && since >= kTextChangeMs);
+    const bool is_due =
+        !entry.told || since >= kRepeatMs || (entry.told_text != entry.event.problem.text && since >= kTextChangeMs);
     if (!is_due) continue;
     if (entry.first_s == 0) entry.first_s = now_s;
     entry.in_flight = true;
@@ -80,18 +85,24 @@ size_t EventLedger::wanted() const {
 }
 
 std::string event_name(const WantedEvent& event) {
-  const std::string text = fmt::format("{}\n{}\n{}\n{}", event.uid, store::kind_name(event.problem.object.kind), event.problem.field, event.problem.reason);
+  const std::string text = fmt::format("{}\n{}\n{}\n{}", event.uid, store::kind_name(event.problem.object.kind),
+                                       event.problem.field, event.problem.reason);
   const ir::ContentHash hash = ir::content_hash(std::as_bytes(std::span(text)));
   std::string name = event.problem.object.key.name.substr(0, kMaxEventName - 17);
   while (!name.empty() && (name.back() == '.' || name.back() == '-')) name.pop_back();
   return fmt::format("{}.{:016x}", name, hash.low);
 }
 
-std::string event_namespace(const WantedEvent& event) { return event.problem.object.key.ns.empty() ? "default" : event.problem.object.key.ns; }
+std::string event_namespace(const WantedEvent& event) {
+  return event.problem.object.key.ns.empty() ? "default" : event.problem.object.key.ns;
+}
 
-std::string event_json(const EventLedger::Due& due, const std::string& controller_name, const std::string& host, int64_t now_s) {
+std::string event_json(const EventLedger::Due& due, const std::string& controller_name, const std::string& host,
+                       int64_t now_s) {
   const store::Problem& problem = due.event.problem;
-  json involved = {{"apiVersion", api_version(problem.object.kind)}, {"kind", store::kind_name(problem.object.kind)}, {"name", problem.object.key.name}};
+  json involved = {{"apiVersion", api_version(problem.object.kind)},
+                   {"kind", store::kind_name(problem.object.kind)},
+                   {"name", problem.object.key.name}};
   if (!problem.object.key.ns.empty()) involved["namespace"] = problem.object.key.ns;
   if (!due.event.uid.empty()) involved["uid"] = due.event.uid;
   if (!due.event.resource_version.empty()) involved["resourceVersion"] = due.event.resource_version;

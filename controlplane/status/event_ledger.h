@@ -1,5 +1,5 @@
-// Which Events are to be written now: a problem is told at once, told again (count + 1) every ten minutes while it lasts (that also keeps the Event from
-// expiring), sooner only if its text changes. Pure; the clock is passed in.
+// Which Events are to be written now: a problem is told at once, told again (count + 1) every ten minutes while it
+// lasts (that also keeps the Event from expiring), sooner only if its text changes. Pure; the clock is passed in.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -17,9 +17,12 @@ class EventLedger {
   static constexpr uint64_t kTextChangeMs = 30'000;
 
   using Identity = std::tuple<store::ObjectRef, std::string, std::string>;  // object, field, reason
-  [[nodiscard]] static Identity identity(const WantedEvent& event) { return {event.problem.object, event.problem.field, event.problem.reason}; }
+  [[nodiscard]] static Identity identity(const WantedEvent& event) {
+    return {event.problem.object, event.problem.field, event.problem.reason};
+  }
 
-  // Replaces what is wanted. Problems that are gone are remembered for kRepeatMs, so that a flapping one is not told each time.
+  // Replaces what is wanted. Problems that are gone are remembered for kRepeatMs, so that a flapping one is not told
+  // each time.
   void want(std::vector<WantedEvent> events, uint64_t now_ms);
   struct Due {
     WantedEvent event;
@@ -45,11 +48,13 @@ class EventLedger {
   std::map<Identity, Entry> entries_;
 };
 
-// The same for the same problem, also after a restart, so no second Event appears: "<object>.<hash of uid, kind, field, reason>".
+// The same for the same problem, also after a restart, so no second Event appears: "<object>.<hash of uid, kind, field,
+// reason>".
 [[nodiscard]] std::string event_name(const WantedEvent& event);
 
 // A core/v1 Event. `host`: the reporting instance.
-[[nodiscard]] std::string event_json(const EventLedger::Due& due, const std::string& controller_name, const std::string& host, int64_t now_s);
+[[nodiscard]] std::string event_json(const EventLedger::Due& due, const std::string& controller_name,
+                                     const std::string& host, int64_t now_s);
 // A merge patch of count, time and text for an Event that exists.
 [[nodiscard]] std::string event_patch(const EventLedger::Due& due, uint32_t count, int64_t now_s);
 // Events of cluster-scoped objects live in "default".

@@ -12,9 +12,11 @@ namespace sluice::status {
 
 enum class Programmed : uint8_t { yes, pending, no };  // all workers run it; not yet; never (not accepted)
 
-// `object`: the Route as the API server gave it. nullopt = its status already says so. The patch is a JSON merge patch for the status subresource; it
-// carries the object's resourceVersion, so that a write by somebody else in between is a conflict and not a loss.
-[[nodiscard]] Result<std::optional<std::string>> route_status_patch(const std::string& object, const WantedRoute& wanted, Programmed programmed,
+// `object`: the Route as the API server gave it. nullopt = its status already says so. The patch is a JSON merge patch
+// for the status subresource; it carries the object's resourceVersion, so that a write by somebody else in between is a
+// conflict and not a loss.
+[[nodiscard]] Result<std::optional<std::string>> route_status_patch(const std::string& object,
+                                                                    const WantedRoute& wanted, Programmed programmed,
                                                                     const std::string& controller_name, int64_t now_s);
 
 [[nodiscard]] std::string rfc3339(int64_t seconds);

@@ -68,7 +68,8 @@ class Impl : public StatusWriter {
     Counts out = counts_;
     out.events_wanted = ledger_.wanted();
     out.routes_wanted = routes_.size();
-    out.routes_waiting = static_cast<size_t>(std::count_if(routes_.begin(), routes_.end(), [](const auto& item) { return !item.second.clean; }));
+    out.routes_waiting = static_cast<size_t>(
+        std::count_if(routes_.begin(), routes_.end(), [](const auto& item) { return !item.second.clean; }));
     return out;
   }
 
@@ -100,9 +101,10 @@ class Impl : public StatusWriter {
 
   void call(kube::Call call, kube::Transport::Done done) {
     call.max_body = kMaxAnswer;
-    transport_.send(std::move(call), [alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<kube::Reply> reply) {
-      if (alive.lock()) done(std::move(reply));
-    });
+    transport_.send(std::move(call),
+                    [alive = std::weak_ptr<bool>(alive_), done = std::move(done)](Result<kube::Reply> reply) {
+                      if (alive.lock()) done(std::move(reply));
+                    });
   }
 
   // ---- Routes
@@ -126,7 +128,8 @@ class Impl : public StatusWriter {
   }
 
   static std::string route_target(const store::ObjectKey& key) {
-    return fmt::format("/apis/sluice.dev/v1alpha1/namespaces/{}/routes/{}", kube::percent_encode(key.ns), kube::percent_encode(key.name));
+    return fmt::format("/apis/sluice.dev/v1alpha1/namespaces/{}/routes/{}", kube::percent_encode(key.ns),
+                       kube::percent_encode(key.name));
   }
 
   void read_route(const store::ObjectKey& key, uint64_t epoch, Programmed state) {
@@ -139,7 +142,8 @@ class Impl : public StatusWriter {
         const bool gone = reply && reply->status == 404;
         return route_done(key, epoch, state, gone ? std::string() : why(reply));
       }
-      auto patch = route_status_patch(reply->body, found->second.wanted, state, options_.controller_name, wall_us() / 1'000'000);
+      auto patch =
+          route_status_patch(reply->body, found->second.wanted, state, options_.controller_name, wall_us() / 1'000'000);
       if (!patch) return route_done(key, epoch, state, patch.error().message);
       if (!*patch) return route_done(key, epoch, state, {});
       write_route(key, epoch, state, std::move(**patch));
@@ -160,7 +164,8 @@ class Impl : public StatusWriter {
   }
 
   static std::string why(const Result<kube::Reply>& reply) {
-    return reply ? fmt::format("the API server answered {}: {}", reply->status, reply->body.substr(0, 300)) : reply.error().message;
+    return reply ? fmt::format("the API server answered {}: {}", reply->status, reply->body.substr(0, 300))
+                 : reply.error().message;
   }
 
   void route_done(const store::ObjectKey& key, uint64_t epoch, Programmed state, const std::string& error) {
@@ -193,7 +198,8 @@ class Impl : public StatusWriter {
   // ---- Events
 
   void step_events(uint64_t now) {
-    event_budget_ = std::min(kEventBurst, event_budget_ + static_cast<double>(now - budget_at_) * kEventsPerSecond / 1000);
+    event_budget_ =
+        std::min(kEventBurst, event_budget_ + static_cast<double>(now - budget_at_) * kEventsPerSecond / 1000);
     budget_at_ = now;
     if (event_calls_ >= kEventCalls || event_budget_ < 1) return;
     const size_t limit = std::min(kEventCalls - event_calls_, static_cast<size_t>(event_budget_));
@@ -208,9 +214,12 @@ class Impl : public StatusWriter {
   static std::string events_target(const EventLedger::Due& due) {
     return fmt::format("/api/v1/namespaces/{}/events", kube::percent_encode(event_namespace(due.event)));
   }
-  static std::string event_target(const EventLedger::Due& due) { return events_target(due) + "/" + kube::percent_encode(due.name); }
+  static std::string event_target(const EventLedger::Due& due) {
+    return events_target(due) + "/" + kube::percent_encode(due.name);
+  }
 
-  // `fallback`: an Event that is already there (a restart) is counted on; one that has expired is made anew. Once each, so no endless to and fro.
+  // `fallback`: an Event that is already there (a restart) is counted on; one that has expired is made anew. Once each,
+  // so no endless to and fro.
   void post_event(const EventLedger::Due& due, bool fallback) {
     kube::Call post;
     post.method = kube::Method::post;
@@ -230,7 +239,8 @@ class Impl : public StatusWriter {
       if (!reply || reply->status != 200) return event_done(due, due.count, reply, false);
       const auto event = nlohmann::json::parse(reply->body, nullptr, false);
       uint32_t count = 1;
-      if (event.is_object() && event.contains("count") && event["count"].is_number_unsigned()) count = event["count"].get<uint32_t>();
+      if (event.is_object() && event.contains("count") && event["count"].is_number_unsigned())
+        count = event["count"].get<uint32_t>();
       patch_event(due, count + 1, false);
     });
   }
@@ -255,7 +265,8 @@ class Impl : public StatusWriter {
     } else {
       ++counts_.failures;
       event_backoff_ms_ = next_backoff(event_backoff_ms_);
-      log::warning("cannot write an Event", {{"namespace", due.event.problem.object.key.ns}, {"name", due.name}, {"why", why(reply)}});
+      log::warning("cannot write an Event",
+                   {{"namespace", due.event.problem.object.key.ns}, {"name", due.name}, {"why", why(reply)}});
     }
     ledger_.done(EventLedger::identity(due.event), monotonic_ms(), count, written ? 0 : event_backoff_ms_);
     step();
@@ -276,7 +287,8 @@ class Impl : public StatusWriter {
 
 }  // namespace
 
-std::unique_ptr<StatusWriter> make_status_writer(boost::asio::io_context& io, kube::Transport& transport, StatusOptions options) {
+std::unique_ptr<StatusWriter> make_status_writer(boost::asio::io_context& io, kube::Transport& transport,
+                                                 StatusOptions options) {
   return std::make_unique<Impl>(io, transport, std::move(options));
 }
 

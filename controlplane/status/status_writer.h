@@ -1,5 +1,6 @@
-// Writes Events and Route status to the API server, for a single replica. Slow and patient by design: a few calls at once, backoff, nothing written
-// that is already there. Lives on the io_context's thread; the transport must outlive it. Its failures never reach the data plane.
+// Writes Events and Route status to the API server, for a single replica. Slow and patient by design: a few calls at
+// once, backoff, nothing written that is already there. Lives on the io_context's thread; the transport must outlive
+// it. Its failures never reach the data plane.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -8,22 +9,26 @@
 #include "controlplane/kube/transport.h"
 #include "controlplane/status/wanted.h"
 
-namespace boost::asio { class io_context; }
+namespace boost::asio {
+class io_context;
+}
 
 namespace sluice::status {
 
 struct StatusOptions {
   std::string controller_name;
-  std::string host;                // reporting instance: the Pod's name
-  uint64_t pending_ms = 2'000;     // a Route not acknowledged for so long is said to be pending; before that nothing is written
+  std::string host;  // reporting instance: the Pod's name
+  uint64_t pending_ms =
+      2'000;  // a Route not acknowledged for so long is said to be pending; before that nothing is written
   uint64_t backoff_start_ms = 800, backoff_cap_ms = 30'000;
-  uint64_t tick_ms = 1'000;        // repeats and retries are looked for so often
+  uint64_t tick_ms = 1'000;  // repeats and retries are looked for so often
 };
 
 class StatusWriter {
  public:
   virtual ~StatusWriter() = default;
-  // After each translation. `sequence`: of the state it was published as (publish::Publisher::publish), also when nothing had to be pushed.
+  // After each translation. `sequence`: of the state it was published as (publish::Publisher::publish), also when
+  // nothing had to be pushed.
   virtual void update(Wanted wanted, uint64_t sequence) = 0;
   // All workers run this state.
   virtual void acknowledged(uint64_t sequence) = 0;
@@ -35,6 +40,7 @@ class StatusWriter {
   [[nodiscard]] virtual Counts counts() const = 0;
 };
 
-[[nodiscard]] std::unique_ptr<StatusWriter> make_status_writer(boost::asio::io_context& io, kube::Transport& transport, StatusOptions options);
+[[nodiscard]] std::unique_ptr<StatusWriter> make_status_writer(boost::asio::io_context& io, kube::Transport& transport,
+                                                               StatusOptions options);
 
 }  // namespace sluice::status

@@ -15,9 +15,20 @@ constexpr size_t kMaxMessage = 1024;  // of a condition (metav1 allows 32,768) a
 constexpr size_t kMaxTexts = 8;
 
 // Reasons that are about something the object names, not about the object itself.
-constexpr std::array kReferenceReasons = {"BackendNotFound", "PortNotFound",        "SecretNotFound",         "InvalidCertificate", "CertificateExpired",
-                                          "AddressRefused",  "CertificateNotYetValid", "ExternalNameNotAllowed", "UnsupportedBackend", "UnsupportedProtocol",
-                                          "InvalidKind",     "RefNotPermitted",     "FetchFailed",            "NoEndpoints"};
+constexpr std::array kReferenceReasons = {"BackendNotFound",
+                                          "PortNotFound",
+                                          "SecretNotFound",
+                                          "InvalidCertificate",
+                                          "CertificateExpired",
+                                          "AddressRefused",
+                                          "CertificateNotYetValid",
+                                          "ExternalNameNotAllowed",
+                                          "UnsupportedBackend",
+                                          "UnsupportedProtocol",
+                                          "InvalidKind",
+                                          "RefNotPermitted",
+                                          "FetchFailed",
+                                          "NoEndpoints"};
 
 bool about_reference(const store::Problem& problem) {
   return std::find(kReferenceReasons.begin(), kReferenceReasons.end(), problem.reason) != kReferenceReasons.end();
@@ -29,14 +40,22 @@ const store::Meta* meta_in(const store::Snapshot& snapshot, const store::ObjectR
     return found == map.end() ? nullptr : &found->second->meta;
   };
   switch (ref.kind) {
-    case store::Kind::ingress: return find(snapshot.ingresses);
-    case store::Kind::ingress_class: return find(snapshot.ingress_classes);
-    case store::Kind::service: return find(snapshot.services);
-    case store::Kind::endpoint_slice: return find(snapshot.endpoint_slices);
-    case store::Kind::secret: return find(snapshot.secrets);
-    case store::Kind::config_map: return find(snapshot.config_maps);
-    case store::Kind::namespace_: return find(snapshot.namespaces);
-    case store::Kind::route: return find(snapshot.routes);
+    case store::Kind::ingress:
+      return find(snapshot.ingresses);
+    case store::Kind::ingress_class:
+      return find(snapshot.ingress_classes);
+    case store::Kind::service:
+      return find(snapshot.services);
+    case store::Kind::endpoint_slice:
+      return find(snapshot.endpoint_slices);
+    case store::Kind::secret:
+      return find(snapshot.secrets);
+    case store::Kind::config_map:
+      return find(snapshot.config_maps);
+    case store::Kind::namespace_:
+      return find(snapshot.namespaces);
+    case store::Kind::route:
+      return find(snapshot.routes);
   }
   return nullptr;
 }
@@ -75,23 +94,27 @@ WantedRoute route_of(const translate::ObjectStatus& verdict, const store::Meta& 
     out.conditions.push_back(condition("Accepted", true, "Accepted", "rules are served"));
   } else {
     const Problems& why = own.empty() ? references : own;
-    out.conditions.push_back(why.empty() ? condition("Accepted", false, "NoRuleServed", "no rule of this Route is served")
-                                         : condition("Accepted", false, why.front()->reason, join(why)));
+    out.conditions.push_back(why.empty()
+                                 ? condition("Accepted", false, "NoRuleServed", "no rule of this Route is served")
+                                 : condition("Accepted", false, why.front()->reason, join(why)));
   }
   if (verdict.resolved_refs) {
     out.conditions.push_back(condition("ResolvedRefs", true, "ResolvedRefs", "every object named was found"));
   } else {
-    out.conditions.push_back(references.empty() ? condition("ResolvedRefs", false, "BackendNotFound", "an object named was not found")
-                                                : condition("ResolvedRefs", false, references.front()->reason, join(references)));
+    out.conditions.push_back(references.empty()
+                                 ? condition("ResolvedRefs", false, "BackendNotFound", "an object named was not found")
+                                 : condition("ResolvedRefs", false, references.front()->reason, join(references)));
   }
   // Gateway API: present only when true.
-  if (verdict.accepted && !own.empty()) out.conditions.push_back(condition("PartiallyInvalid", true, own.front()->reason, join(own)));
+  if (verdict.accepted && !own.empty())
+    out.conditions.push_back(condition("PartiallyInvalid", true, own.front()->reason, join(own)));
   return out;
 }
 
 }  // namespace
 
-Wanted wanted_of(const translate::Translation& translation, const std::vector<store::Problem>& undecodable, const store::Snapshot& snapshot) {
+Wanted wanted_of(const translate::Translation& translation, const std::vector<store::Problem>& undecodable,
+                 const store::Snapshot& snapshot) {
   Wanted out;
   std::map<store::ObjectRef, Problems> by_object;
   std::map<std::tuple<store::ObjectRef, std::string, std::string>, const store::Problem*> identities;
@@ -116,7 +139,8 @@ Wanted wanted_of(const translate::Translation& translation, const std::vector<st
     const store::Meta* meta = meta_in(snapshot, verdict.object);
     if (meta != nullptr) out.routes.push_back(route_of(verdict, *meta, by_object[verdict.object]));
   }
-  std::sort(out.routes.begin(), out.routes.end(), [](const WantedRoute& a, const WantedRoute& b) { return a.key < b.key; });
+  std::sort(out.routes.begin(), out.routes.end(),
+            [](const WantedRoute& a, const WantedRoute& b) { return a.key < b.key; });
   return out;
 }
 

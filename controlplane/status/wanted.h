@@ -1,5 +1,5 @@
-// What Kubernetes should say about our verdicts: Events and Route conditions, derived from one translation. Pure: no clock, no I/O.
-// Writing it is status_writer.h's business.
+// What Kubernetes should say about our verdicts: Events and Route conditions, derived from one translation. Pure: no
+// clock, no I/O. Writing it is status_writer.h's business.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -42,7 +42,7 @@ struct Wanted {
 };
 
 // `undecodable`: the store's own problems, beside the translation's.
-[[nodiscard]] Wanted wanted_of(const translate::Translation& translation, const std::vector<store::Problem>& undecodable,
-                               const store::Snapshot& snapshot);
+[[nodiscard]] Wanted wanted_of(const translate::Translation& translation,
+                               const std::vector<store::Problem>& undecodable, const store::Snapshot& snapshot);
 
 }  // namespace sluice::status

@@ -1,5 +1,6 @@
-// Typed Kubernetes objects: what decode makes of JSON and translation reads. Values only, no I/O, no JSON, no defaults beyond the API's own.
-// Names follow the Kubernetes API. Decode bounds every list and string, so code past this point need not.
+// Typed Kubernetes objects: what decode makes of JSON and translation reads. Values only, no I/O, no JSON, no defaults
+// beyond the API's own. Names follow the Kubernetes API. Decode bounds every list and string, so code past this point
+// need not.
 #pragma once
 #include <compare>
 #include <cstdint>
@@ -110,7 +111,7 @@ struct SlicePort {
 };
 struct EndpointSlice {
   Meta meta;
-  std::string service;  // label kubernetes.io/service-name
+  std::string service;       // label kubernetes.io/service-name
   std::string address_type;  // IPv4, IPv6, FQDN
   std::vector<SlicePort> ports;
   std::vector<SliceEndpoint> endpoints;
@@ -198,7 +199,8 @@ struct ResponseHeaderModifier {
   HeaderFilter edits;
   bool operator==(const ResponseHeaderModifier&) const = default;
 };
-using RouteFilter = std::variant<RequestHeaderModifier, ResponseHeaderModifier, RedirectFilter, RewriteFilter, DirectResponseFilter>;
+using RouteFilter =
+    std::variant<RequestHeaderModifier, ResponseHeaderModifier, RedirectFilter, RewriteFilter, DirectResponseFilter>;
 struct BackendRef {
   std::string group, kind = "Service", ns, name;
   uint16_t port = 0;
@@ -228,7 +230,8 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-using Object = std::variant<Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap, Namespace, Route>;  // in the order of Kind
+using Object = std::variant<Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap, Namespace,
+                            Route>;  // in the order of Kind
 [[nodiscard]] inline Kind kind_of(const Object& object) { return static_cast<Kind>(object.index()); }
 [[nodiscard]] const Meta& meta_of(const Object& object);
 [[nodiscard]] inline ObjectRef ref_of(const Object& object) { return {kind_of(object), meta_of(object).key()}; }

@@ -1,4 +1,5 @@
-// All objects at one moment. Objects are shared and immutable; a snapshot is numbered by the store that made it. Lookup only, no I/O.
+// All objects at one moment. Objects are shared and immutable; a snapshot is numbered by the store that made it. Lookup
+// only, no I/O.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -14,8 +15,8 @@ using ObjectMap = std::map<ObjectKey, std::shared_ptr<const T>>;
 
 struct Snapshot {
   uint64_t version = 0;
-  // Per kind (index = Kind): another number whenever an entry of that map may be another one, so that readers need not compare maps that did not
-  // change. 0 = not counted.
+  // Per kind (index = Kind): another number whenever an entry of that map may be another one, so that readers need not
+  // compare maps that did not change. 0 = not counted.
   std::array<uint64_t, kKinds> kind_versions{};
   ObjectMap<Ingress> ingresses;
   ObjectMap<IngressClass> ingress_classes;

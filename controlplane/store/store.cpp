@@ -23,19 +23,28 @@ auto& map_of(Snapshot& snapshot) {
 template <class F>
 auto with_map(Snapshot& snapshot, Kind kind, F&& f) {
   switch (kind) {
-    case Kind::ingress: return f(snapshot.ingresses);
-    case Kind::ingress_class: return f(snapshot.ingress_classes);
-    case Kind::service: return f(snapshot.services);
-    case Kind::endpoint_slice: return f(snapshot.endpoint_slices);
-    case Kind::secret: return f(snapshot.secrets);
-    case Kind::config_map: return f(snapshot.config_maps);
-    case Kind::namespace_: return f(snapshot.namespaces);
-    case Kind::route: break;
+    case Kind::ingress:
+      return f(snapshot.ingresses);
+    case Kind::ingress_class:
+      return f(snapshot.ingress_classes);
+    case Kind::service:
+      return f(snapshot.services);
+    case Kind::endpoint_slice:
+      return f(snapshot.endpoint_slices);
+    case Kind::secret:
+      return f(snapshot.secrets);
+    case Kind::config_map:
+      return f(snapshot.config_maps);
+    case Kind::namespace_:
+      return f(snapshot.namespaces);
+    case Kind::route:
+      break;
   }
   return f(snapshot.routes);
 }
 
-// A resourceVersion moves with every write, also of fields that are not ours (status, managedFields): it must not make a new table.
+// A resourceVersion moves with every write, also of fields that are not ours (status, managedFields): it must not make
+// a new table.
 template <class T>
 bool same_but_version(const T& a, const T& b) {
   if (a.meta.generation != b.meta.generation || a.meta.uid != b.meta.uid) return false;
@@ -75,8 +84,12 @@ bool Store::replace(Replace replace) {
   std::ranges::sort(kept);
   const auto in_scope = [&](const ObjectKey& key) { return replace.ns.empty() || key.ns == replace.ns; };
   const auto is_gone = [&](const ObjectKey& key) { return in_scope(key) && !std::ranges::binary_search(kept, key); };
-  bool changed = with_map(snapshot_, replace.kind, [&](auto& map) { return std::erase_if(map, [&](const auto& entry) { return is_gone(entry.first); }) > 0; });
-  changed |= std::erase_if(problems_, [&](const auto& entry) { return entry.first.kind == replace.kind && is_gone(entry.first.key); }) > 0;
+  bool changed = with_map(snapshot_, replace.kind, [&](auto& map) {
+    return std::erase_if(map, [&](const auto& entry) { return is_gone(entry.first); }) > 0;
+  });
+  changed |= std::erase_if(problems_, [&](const auto& entry) {
+               return entry.first.kind == replace.kind && is_gone(entry.first.key);
+             }) > 0;
   for (Object& object : replace.objects) {
     if (kind_of(object) == replace.kind) changed |= upsert(std::move(object));
   }
@@ -110,7 +123,8 @@ bool Store::apply(Change change) {
           return replace(std::move(typed));
         } else {
           auto& slot = problems_[typed.ref];
-          const bool gone = with_map(snapshot_, typed.ref.kind, [&](auto& map) { return map.erase(typed.ref.key) > 0; });
+          const bool gone =
+              with_map(snapshot_, typed.ref.kind, [&](auto& map) { return map.erase(typed.ref.key) > 0; });
           const bool different = slot != typed.problems;
           slot = std::move(typed.problems);
           return gone || different;

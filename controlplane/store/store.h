@@ -1,4 +1,5 @@
-// Applies what sources tell (change.h) to the snapshot, and says when a new table is due. Single-threaded, no I/O; the clock is passed in.
+// Applies what sources tell (change.h) to the snapshot, and says when a new table is due. Single-threaded, no I/O; the
+// clock is passed in.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -12,7 +13,8 @@ namespace sluice::store {
 
 class Store {
  public:
-  // True if the snapshot or the problems are different afterwards. An equal object, whatever its resourceVersion, is no change.
+  // True if the snapshot or the problems are different afterwards. An equal object, whatever its resourceVersion, is no
+  // change.
   bool apply(Change change);
   [[nodiscard]] const Snapshot& snapshot() const { return snapshot_; }
   // Of objects that could not be decoded, by object. Such an object is not in the snapshot.
@@ -27,8 +29,8 @@ class Store {
   std::map<ObjectRef, std::vector<Problem>> problems_;
 };
 
-// When to translate: a burst of changes becomes one table, a single change waits only a moment. The first change arms a deadline 2 ms away; each further one
-// moves it to 2 ms from then, never beyond 10 ms after the first.
+// When to translate: a burst of changes becomes one table, a single change waits only a moment. The first change arms a
+// deadline 2 ms away; each further one moves it to 2 ms from then, never beyond 10 ms after the first.
 class Coalescer {
  public:
   static constexpr uint64_t kQuietMs = 2;

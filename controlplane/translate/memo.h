@@ -35,7 +35,7 @@ struct ClusterEntry {
   size_t users = 0;
   std::shared_ptr<const ir::ClusterT> cluster;
   std::shared_ptr<const ir::ClusterEndpointsT> endpoints;
-  std::string external_host;                             // a name that somebody has to resolve
+  std::string external_host;  // a name that somebody has to resolve
   std::vector<store::Problem> problems;
 };
 struct CertificateEntry {

@@ -1,5 +1,6 @@
-// The filters of one route, prepared once (regexes compiled, modes parsed) and instantiated for each stream in its arena. Held by the route's run-time
-// state; views into the virtual host's bytes, which live as long. Never runs a filter: that is http::FilterChain's.
+// The filters of one route, prepared once (regexes compiled, modes parsed) and instantiated for each stream in its
+// arena. Held by the route's run-time state; views into the virtual host's bytes, which live as long. Never runs a
+// filter: that is http::FilterChain's.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,7 +15,7 @@ namespace sluice::filters {
 
 // What a filter may need to know about the match.
 struct MatchFacts {
-  uint32_t covered = 0;   // bytes of the path that the route's prefix covered; all of them for exact and regex routes
+  uint32_t covered = 0;  // bytes of the path that the route's prefix covered; all of them for exact and regex routes
 };
 
 // One configured filter of one route.
@@ -27,7 +28,8 @@ class Factory {
 
 class RouteFilters {
  public:
-  // In the registry's order. A configuration that cannot be used (a regex over its bounds) makes a filter that denies: nothing gets past it.
+  // In the registry's order. A configuration that cannot be used (a regex over its bounds) makes a filter that denies:
+  // nothing gets past it.
   explicit RouteFilters(const ir::Route& route);
   [[nodiscard]] bool empty() const { return factories_.empty(); }
   [[nodiscard]] std::span<http::Filter* const> make(Arena& arena, const MatchFacts& facts) const;

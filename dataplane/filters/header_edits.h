@@ -5,7 +5,9 @@
 
 namespace sluice::filters {
 
-inline std::string_view view_of(const flatbuffers::String* text) { return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size()); }
+inline std::string_view view_of(const flatbuffers::String* text) {
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
 
 void apply_edits(const ir::HeaderEdits& edits, http::Fields& fields);
 

@@ -12,10 +12,11 @@ namespace {
 
 // Requests pass from top to bottom, answers from bottom to top.
 constexpr RegistryEntry kRegistry[] = {
-    {ir::FilterConfig::TestProbe, prepare_test_probe},            // sees what the client sent, and what it will get
-    {ir::FilterConfig::RequestHeaders, prepare_request_headers},  // before rewrite: it may set Host, which a rewrite then overrules
+    {ir::FilterConfig::TestProbe, prepare_test_probe},  // sees what the client sent, and what it will get
+    {ir::FilterConfig::RequestHeaders,
+     prepare_request_headers},  // before rewrite: it may set Host, which a rewrite then overrules
     {ir::FilterConfig::ResponseHeaders, prepare_response_headers},
-    {ir::FilterConfig::Rewrite, prepare_rewrite},                 // last: everything before judges the path the client asked for
+    {ir::FilterConfig::Rewrite, prepare_rewrite},  // last: everything before judges the path the client asked for
 };
 
 }  // namespace
@@ -23,7 +24,8 @@ constexpr RegistryEntry kRegistry[] = {
 std::span<const RegistryEntry> registry() { return kRegistry; }
 
 bool is_registered(ir::FilterConfig type) {
-  return std::any_of(std::begin(kRegistry), std::end(kRegistry), [&](const RegistryEntry& entry) { return entry.type == type; });
+  return std::any_of(std::begin(kRegistry), std::end(kRegistry),
+                     [&](const RegistryEntry& entry) { return entry.type == type; });
 }
 
 }  // namespace sluice::filters

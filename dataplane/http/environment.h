@@ -1,5 +1,6 @@
-// What a stream needs from outside: identity and routing of a request, upstream attempts, time, the log. Implemented in dataplane/worker for each
-// stream, and by fakes in tests, so that the stream knows no tables, sockets or pools. Everything given here lives as long as the stream.
+// What a stream needs from outside: identity and routing of a request, upstream attempts, time, the log. Implemented in
+// dataplane/worker for each stream, and by fakes in tests, so that the stream knows no tables, sockets or pools.
+// Everything given here lives as long as the stream.
 #pragma once
 #include <cstdint>
 #include <expected>
@@ -15,20 +16,21 @@
 namespace sluice::http {
 
 struct RetryPolicy {
-  uint8_t attempts = 1;                  // extra tries
-  bool configured = false;               // by the route: also lost connections, timeouts and `statuses` are tried again if the request may be repeated
+  uint8_t attempts = 1;     // extra tries
+  bool configured = false;  // by the route: also lost connections, timeouts and `statuses` are tried again if the
+                            // request may be repeated
   bool on_non_idempotent = false;
-  uint32_t backoff_ms = 0;               // before the second extra try and of `statuses`; doubles
+  uint32_t backoff_ms = 0;  // before the second extra try and of `statuses`; doubles
   std::span<const uint16_t> statuses{};
 };
 
 // What was decided about a request.
 struct StreamPlan {
-  bool answered = false;                 // `reply` is the answer; no filter runs
+  bool answered = false;  // `reply` is the answer; no filter runs
   LocalReply reply{};
-  std::span<Filter* const> filters{};    // in chain order; the stream runs their destructors
-  uint64_t max_body = 0;                 // 0 = no limit
-  uint32_t request_ms = 0, per_try_ms = 0;   // 0 = none
+  std::span<Filter* const> filters{};       // in chain order; the stream runs their destructors
+  uint64_t max_body = 0;                    // 0 = no limit
+  uint32_t request_ms = 0, per_try_ms = 0;  // 0 = none
   RetryPolicy retry{};
 };
 
@@ -39,7 +41,7 @@ struct StreamSummary {
   uint64_t bytes_in = 0, bytes_out = 0;  // bodies
   uint16_t status = 0;                   // 0 = no answer was sent
   uint8_t attempts = 0;
-  Error error{};                         // reason none: an upstream's answer, complete
+  Error error{};  // reason none: an upstream's answer, complete
 };
 
 class StreamEnvironment {
@@ -50,8 +52,9 @@ class StreamEnvironment {
   [[nodiscard]] virtual bool act(RequestHead& head, LocalReply& reply) = 0;
   // On an endpoint not tried yet. Never calls `events` itself.
   [[nodiscard]] virtual std::expected<RequestSink*, Error> start_attempt(ResponseEvents& events) = 0;
-  [[nodiscard]] virtual bool attempt_reused() const = 0;   // of the last attempt's connection
-  [[nodiscard]] virtual std::expected<RequestSink*, Error> start_fetch(std::string_view cluster, ResponseEvents& events, uint32_t timeout_ms) = 0;
+  [[nodiscard]] virtual bool attempt_reused() const = 0;  // of the last attempt's connection
+  [[nodiscard]] virtual std::expected<RequestSink*, Error> start_fetch(std::string_view cluster, ResponseEvents& events,
+                                                                       uint32_t timeout_ms) = 0;
   [[nodiscard]] virtual std::string_view request_id() = 0;
   // When the present batch of events began: costs nothing, and what waits behind others in the batch counts as ours.
   [[nodiscard]] virtual uint64_t now_ns() const = 0;

@@ -1,5 +1,6 @@
-// The data plane's error: trivially copyable, no strings. `Reason` is a closed list; one table (reason.cpp) maps each to its status, its stable
-// word (access log, metrics, error body) and a sentence. A reason never changes its word once released.
+// The data plane's error: trivially copyable, no strings. `Reason` is a closed list; one table (reason.cpp) maps each
+// to its status, its stable word (access log, metrics, error body) and a sentence. A reason never changes its word once
+// released.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -16,18 +17,65 @@ enum class Retry : uint8_t {
 enum class Reason : uint8_t {
   none,
   // client: malformed (RFC 9112 unless said)
-  bad_request_line, bad_method, bad_target, bad_version, bad_header_name, bad_header_value, bare_cr_lf, obs_fold, missing_host, bad_host,
-  duplicate_host, bad_content_length, bad_transfer_encoding, both_lengths, te_in_http10, bad_chunk, bad_trailer, bad_path_encoding,
-  rejected_path, upgrade_refused, connect_refused, unsupported_expect, bad_proxy_header, tls_required, misdirected,
+  bad_request_line,
+  bad_method,
+  bad_target,
+  bad_version,
+  bad_header_name,
+  bad_header_value,
+  bare_cr_lf,
+  obs_fold,
+  missing_host,
+  bad_host,
+  duplicate_host,
+  bad_content_length,
+  bad_transfer_encoding,
+  both_lengths,
+  te_in_http10,
+  bad_chunk,
+  bad_trailer,
+  bad_path_encoding,
+  rejected_path,
+  upgrade_refused,
+  connect_refused,
+  unsupported_expect,
+  bad_proxy_header,
+  tls_required,
+  misdirected,
   // client: limits and time
-  request_line_too_long, headers_too_large, too_many_headers, body_too_large, request_header_timeout, request_body_timeout, client_closed,
+  request_line_too_long,
+  headers_too_large,
+  too_many_headers,
+  body_too_large,
+  request_header_timeout,
+  request_body_timeout,
+  client_closed,
   // routing
-  no_route, direct_response, redirect, https_redirect,
+  no_route,
+  direct_response,
+  redirect,
+  https_redirect,
   // upstream
-  no_endpoints, service_not_found, backend_invalid, connect_failed, connect_timeout, upstream_closed, upstream_reset, upstream_tls_failed,
-  bad_response, response_too_large, response_timeout, request_timeout, response_cut, body_not_replayable,
+  no_endpoints,
+  service_not_found,
+  backend_invalid,
+  connect_failed,
+  connect_timeout,
+  upstream_closed,
+  upstream_reset,
+  upstream_tls_failed,
+  bad_response,
+  response_too_large,
+  response_timeout,
+  request_timeout,
+  response_cut,
+  body_not_replayable,
   // ours
-  overloaded, draining, filter_denied, filter_failed, internal,
+  overloaded,
+  draining,
+  filter_denied,
+  filter_failed,
+  internal,
   kCount
 };
 

@@ -2,7 +2,8 @@
 
 namespace sluice::http {
 namespace {
-// A head and content of our own making are small: what a sink cannot take at once it copies, so its back-pressure is of no interest here.
+// A head and content of our own making are small: what a sink cannot take at once it copies, so its back-pressure is of
+// no interest here.
 void fill_head(RequestHead& head, const FetchRequest& request, Arena& arena) {
   head.method_name = arena.copy(request.method.empty() ? std::string_view("GET") : request.method);
   head.method = method_of(head.method_name);
@@ -81,7 +82,9 @@ void Fetch::on_exchange_error(const Error& error) {
 }
 
 void Fetch::on_timer() {
-  const Error error = early_error_.reason != Reason::none ? early_error_ : Error{Reason::response_timeout, Side::upstream, Retry::no, 0};
+  const Error error = early_error_.reason != Reason::none
+                          ? early_error_
+                          : Error{Reason::response_timeout, Side::upstream, Retry::no, 0};
   cancel();
   active_ = true;
   done(error);

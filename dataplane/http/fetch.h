@@ -1,5 +1,5 @@
-// A filter's call-out: one small request to a cluster, its whole answer gathered up to a bound, within a time. Lives in the stream's arena.
-// No retries here; never streams.
+// A filter's call-out: one small request to a cluster, its whole answer gathered up to a bound, within a time. Lives in
+// the stream's arena. No retries here; never streams.
 #pragma once
 #include <cstdint>
 
@@ -17,7 +17,8 @@ class Fetch final : private ResponseEvents, private net::TimerNode {
    protected:
     ~Owner() = default;
   };
-  Fetch(Owner& owner, StreamEnvironment& environment, Arena& arena) : owner_(owner), environment_(environment), arena_(arena) {}
+  Fetch(Owner& owner, StreamEnvironment& environment, Arena& arena)
+      : owner_(owner), environment_(environment), arena_(arena) {}
   ~Fetch() override { cancel(); }
 
   // The result never comes before this returns: it is told in an event of its own. False: one is under way already.
@@ -47,7 +48,7 @@ class Fetch final : private ResponseEvents, private net::TimerNode {
   uint16_t status_ = 0;
   bool active_ = false;
   bool starting_ = false;
-  Error early_error_{};   // failed within start()
+  Error early_error_{};  // failed within start()
 };
 
 }  // namespace sluice::http

@@ -1,7 +1,8 @@
-// One filter on one stream. A filter sees messages, never sockets, HTTP/1 or the pool; it lives in the stream's arena and is destroyed with the
-// stream. What it needs from outside (time, a call-out, an answer of its own) goes through FilterContext, and it may wait for that: return
-// Status::wait from a hook, later call resume(). A filter must not keep views across a wait except into ctx.arena() or the request head.
-// Order: request hooks in chain order, response hooks in reverse. A hook not overridden costs one indirect call on routes that use the filter, and nothing elsewhere.
+// One filter on one stream. A filter sees messages, never sockets, HTTP/1 or the pool; it lives in the stream's arena
+// and is destroyed with the stream. What it needs from outside (time, a call-out, an answer of its own) goes through
+// FilterContext, and it may wait for that: return Status::wait from a hook, later call resume(). A filter must not keep
+// views across a wait except into ctx.arena() or the request head. Order: request hooks in chain order, response hooks
+// in reverse. A hook not overridden costs one indirect call on routes that use the filter, and nothing elsewhere.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -12,7 +13,7 @@ namespace sluice::http {
 
 // An answer made here. Views must outlive the call (literals, arena, table).
 struct LocalReply {
-  Reason reason = Reason::none;     // gives status and body if those are not set
+  Reason reason = Reason::none;  // gives status and body if those are not set
   uint16_t status = 0;
   std::string_view content_type{};  // empty with empty body: the standard error body (JSON or text by Accept)
   std::string_view body{};
@@ -26,22 +27,24 @@ struct FetchRequest {
   uint32_t max_body = 64 * 1024;
 };
 struct FetchResult {
-  Error error{};                    // reason none = answered
+  Error error{};  // reason none = answered
   uint16_t status = 0;
-  std::string_view body{};          // valid during the callback
+  std::string_view body{};  // valid during the callback
 };
 
 class FilterContext {
  public:
   [[nodiscard]] virtual Arena& arena() = 0;
   [[nodiscard]] virtual RequestHead& request() = 0;
-  virtual void reply(const LocalReply& reply) = 0;                 // the stream answers this; later hooks of the request side are skipped
-  virtual void resume() = 0;                                       // after Status::wait, once; may be called from inside a hook's callback only
-  // The whole request body (or answer body) is gathered, up to max bytes, before on_*_body is called once with all of it; more: 413 / 502.
+  virtual void reply(
+      const LocalReply& reply) = 0;  // the stream answers this; later hooks of the request side are skipped
+  virtual void resume() = 0;         // after Status::wait, once; may be called from inside a hook's callback only
+  // The whole request body (or answer body) is gathered, up to max bytes, before on_*_body is called once with all of
+  // it; more: 413 / 502.
   virtual void buffer_request(size_t max) = 0;
   virtual void buffer_response(size_t max) = 0;
-  virtual void timer(uint32_t milliseconds) = 0;                   // one per filter; calls on_timer
-  virtual void fetch(const FetchRequest& request) = 0;             // one at a time per filter; calls on_fetched
+  virtual void timer(uint32_t milliseconds) = 0;        // one per filter; calls on_timer
+  virtual void fetch(const FetchRequest& request) = 0;  // one at a time per filter; calls on_fetched
  protected:
   ~FilterContext() = default;
 };
@@ -59,7 +62,7 @@ class Filter {
   virtual Status on_response_trailers(FilterContext&, Fields&) { return Status::proceed; }
   virtual void on_timer(FilterContext&) {}
   virtual void on_fetched(FilterContext&, const FetchResult&) {}
-  virtual void on_complete(FilterContext&, const Error&) {}        // always, last; reason none = complete
+  virtual void on_complete(FilterContext&, const Error&) {}  // always, last; reason none = complete
 };
 
 }  // namespace sluice::http

@@ -37,7 +37,8 @@ class FilterChain::Node final : public FilterContext, private net::TimerNode, pr
   }
   void fetch(const FetchRequest& request) override {
     if (chain_.stopped_) return;
-    if (fetch_ == nullptr) fetch_ = chain_.arena_.make<Fetch>(static_cast<Fetch::Owner&>(*this), chain_.environment_, chain_.arena_);
+    if (fetch_ == nullptr)
+      fetch_ = chain_.arena_.make<Fetch>(static_cast<Fetch::Owner&>(*this), chain_.environment_, chain_.arena_);
     fetch_->start(request);
   }
 
@@ -156,7 +157,8 @@ void FilterChain::push_body(Direction direction, size_t step, Bytes bytes, bool 
   }
   if (lane.gathers && !lane.gathered) {
     if (bytes.size() > lane.gather_max - std::min(lane.gather_max, lane.gathering.size())) {
-      owner_.filter_reply({.reason = direction == Direction::request ? Reason::body_too_large : Reason::response_too_large});
+      owner_.filter_reply(
+          {.reason = direction == Direction::request ? Reason::body_too_large : Reason::response_too_large});
       return;
     }
     lane.gathering.append(bytes, arena_);

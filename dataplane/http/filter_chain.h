@@ -1,8 +1,10 @@
-// Runs the filters of one stream: requests through them in chain order, answers in reverse. Each filter may wait, gather a whole body, answer, start a
-// timer or a call-out (filter.h); what comes meanwhile is held here and the source is asked to pause. Owned by the stream; never touches sockets.
+// Runs the filters of one stream: requests through them in chain order, answers in reverse. Each filter may wait,
+// gather a whole body, answer, start a timer or a call-out (filter.h); what comes meanwhile is held here and the source
+// is asked to pause. Owned by the stream; never touches sockets.
 //
 //   a node and a direction:   head hook -> [wait] -> [gather the body: head held] -> body hook -> [wait] -> next node
-// A body that is gathered is judged before anything of the message goes on: the head follows only when the body hook said proceed.
+// A body that is gathered is judged before anything of the message goes on: the head follows only when the body hook
+// said proceed.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -28,9 +30,9 @@ class FilterChain {
     virtual void pass_response_body(Bytes bytes, bool end) = 0;
     virtual void pass_response_trailers(const Fields& trailers) = 0;
     virtual void filter_reply(const LocalReply& reply) = 0;
-    virtual void filter_blocked(Direction direction, bool blocked) = 0;   // pause or resume the source
-    virtual void filter_wants_body() = 0;                                 // the request's body, before anything is forwarded
-    virtual void filter_event_done() = 0;                                 // a timer or call-out was handled: flush
+    virtual void filter_blocked(Direction direction, bool blocked) = 0;  // pause or resume the source
+    virtual void filter_wants_body() = 0;  // the request's body, before anything is forwarded
+    virtual void filter_event_done() = 0;  // a timer or call-out was handled: flush
 
    protected:
     ~Owner() = default;
@@ -61,15 +63,16 @@ class FilterChain {
   struct Lane {
     Wait waiting = Wait::none;
     bool gathers = false, gathered = false;
-    bool head_held = false;    // passed its hook, kept until the body was gathered and judged
+    bool head_held = false;  // passed its hook, kept until the body was gathered and judged
     bool head_end = false;
     bool kept_end = false;
-    bool queue_end = false;    // the end came while waiting
+    bool queue_end = false;  // the end came while waiting
     size_t gather_max = 0;
     HeldBytes gathering;
-    HeldBytes kept[2];         // the chunk that waits; two, because the one passed on may not be flushed when the next must wait
+    HeldBytes
+        kept[2];  // the chunk that waits; two, because the one passed on may not be flushed when the next must wait
     uint8_t kept_at = 0;
-    HeldBytes queue;           // what came behind it
+    HeldBytes queue;  // what came behind it
     Fields* kept_trailers = nullptr;
     Fields* queue_trailers = nullptr;
   };

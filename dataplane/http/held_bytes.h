@@ -1,5 +1,5 @@
-// Bytes kept for later in an arena: contiguous, growing by doubling, memory reused after clear(). Views die at the next append.
-// Whoever appends has checked a bound: an arena gives nothing back before its stream ends.
+// Bytes kept for later in an arena: contiguous, growing by doubling, memory reused after clear(). Views die at the next
+// append. Whoever appends has checked a bound: an arena gives nothing back before its stream ends.
 #pragma once
 #include <algorithm>
 #include <cstring>

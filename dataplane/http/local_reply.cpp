@@ -37,7 +37,8 @@ bool prefers_text(const RequestHead& request) {
   return text != std::string_view::npos && text < json;
 }
 
-RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, std::string_view request_id, Arena& arena) {
+RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, std::string_view request_id,
+                           Arena& arena) {
   const ReasonInfo& info = describe(reply.reason);
   auto* head = arena.make<ResponseHead>(arena);
   head->status = reply.status != 0 ? reply.status : info.status != 0 ? info.status : uint16_t{500};
@@ -50,7 +51,8 @@ RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, 
       body = join(arena, {info.sentence, " (", info.word, ")\n", "request id: ", id, "\n"});
     } else {
       type = "application/json";
-      body = join(arena, {"{\"error\":\"", info.sentence, "\",\"reason\":\"", info.word, "\",\"request_id\":\"", id, "\"}\n"});
+      body = join(arena,
+                  {"{\"error\":\"", info.sentence, "\",\"reason\":\"", info.word, "\",\"request_id\":\"", id, "\"}\n"});
     }
   }
   if (has_no_content(head->status)) body = {};

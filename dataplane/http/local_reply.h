@@ -1,5 +1,5 @@
-// Answers the gateway makes itself: a head and the standard error body (JSON, or text if the client prefers it). Says a reason code and the request
-// id, never internals. Everything is put into the stream's arena.
+// Answers the gateway makes itself: a head and the standard error body (JSON, or text if the client prefers it). Says a
+// reason code and the request id, never internals. Everything is put into the stream's arena.
 #pragma once
 #include <string_view>
 
@@ -10,11 +10,13 @@ namespace sluice::http {
 
 struct RenderedReply {
   ResponseHead* head = nullptr;
-  std::string_view body;   // already empty for HEAD
+  std::string_view body;  // already empty for HEAD
 };
-[[nodiscard]] RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, std::string_view request_id, Arena& arena);
+[[nodiscard]] RenderedReply render_reply(const LocalReply& reply, const RequestHead& request,
+                                         std::string_view request_id, Arena& arena);
 
-// Whether Accept asks for text/plain or text/html rather than JSON (RFC 9110 12.5.1, without weights: the first of them that is named decides).
+// Whether Accept asks for text/plain or text/html rather than JSON (RFC 9110 12.5.1, without weights: the first of them
+// that is named decides).
 [[nodiscard]] bool prefers_text(const RequestHead& request);
 
 }  // namespace sluice::http

@@ -1,7 +1,8 @@
-// Messages free of any protocol version (RFC 9110): heads with token-indexed fields. HTTP/1 (h1/) and later HTTP/2 make them from bytes and bytes
-// from them. Every view points into the stream's arena (requests) or into memory valid during the event (answers): see stream.h.
-// No framing here: Content-Length, Transfer-Encoding, Connection and the other hop-by-hop fields (RFC 9110 7.6.1) are not in `fields`;
-// codecs take them out when reading and make them anew when writing.
+// Messages free of any protocol version (RFC 9110): heads with token-indexed fields. HTTP/1 (h1/) and later HTTP/2 make
+// them from bytes and bytes from them. Every view points into the stream's arena (requests) or into memory valid during
+// the event (answers): see stream.h. No framing here: Content-Length, Transfer-Encoding, Connection and the other
+// hop-by-hop fields (RFC 9110 7.6.1) are not in `fields`; codecs take them out when reading and make them anew when
+// writing.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -24,10 +25,50 @@ enum class Version : uint8_t { http10, http11, http2 };
 
 // Fields the gateway itself looks at; found without comparing strings. Keep in step with kNames in field.cpp.
 enum class Token : uint8_t {
-  none, host, connection, content_length, transfer_encoding, te, trailer, upgrade, keep_alive, proxy_connection, expect, cookie, set_cookie,
-  user_agent, referer, accept, accept_encoding, content_type, content_encoding, authorization, proxy_authorization, proxy_authenticate, date, server, via, location, etag, vary,
-  cache_control, range, origin, traceparent, tracestate, x_forwarded_for, x_forwarded_proto, x_forwarded_host, x_forwarded_port, x_real_ip,
-  x_request_id, forwarded, retry_after, max_forwards, http2_settings, kCount
+  none,
+  host,
+  connection,
+  content_length,
+  transfer_encoding,
+  te,
+  trailer,
+  upgrade,
+  keep_alive,
+  proxy_connection,
+  expect,
+  cookie,
+  set_cookie,
+  user_agent,
+  referer,
+  accept,
+  accept_encoding,
+  content_type,
+  content_encoding,
+  authorization,
+  proxy_authorization,
+  proxy_authenticate,
+  date,
+  server,
+  via,
+  location,
+  etag,
+  vary,
+  cache_control,
+  range,
+  origin,
+  traceparent,
+  tracestate,
+  x_forwarded_for,
+  x_forwarded_proto,
+  x_forwarded_host,
+  x_forwarded_port,
+  x_real_ip,
+  x_request_id,
+  forwarded,
+  retry_after,
+  max_forwards,
+  http2_settings,
+  kCount
 };
 // Case-insensitive; Token::none if it is not one of ours.
 [[nodiscard]] Token token_of(std::string_view name);
@@ -52,7 +93,8 @@ class Fields {
   [[nodiscard]] const Field* find(std::string_view name) const;  // case-insensitive
   size_t remove(Token token);                                    // how many
   size_t remove(std::string_view name);                          // case-insensitive
-  // Also removes the spelling with `_` for `-`: what the gateway vouches for must not come from outside in any disguise.
+  // Also removes the spelling with `_` for `-`: what the gateway vouches for must not come from outside in any
+  // disguise.
   size_t remove_every_spelling(std::string_view name);
   // Keeps the order of the rest.
   template <class Predicate>
@@ -87,27 +129,28 @@ struct RequestHead {
   std::string_view method_name;
   Scheme scheme = Scheme::http;
   Version version = Version::http11;
-  std::string_view host;    // lower case, without port; IPv6 in brackets. Empty only for HTTP/1.0 without Host
-  uint16_t port = 0;        // as given in the authority; 0 = none
-  std::string_view path;    // normalised (path.h); starts with '/'; or "*" for OPTIONS *
-  std::string_view query;   // without '?'; views with has_query=false have none ("/a?" keeps its empty query)
+  std::string_view host;   // lower case, without port; IPv6 in brackets. Empty only for HTTP/1.0 without Host
+  uint16_t port = 0;       // as given in the authority; 0 = none
+  std::string_view path;   // normalised (path.h); starts with '/'; or "*" for OPTIONS *
+  std::string_view query;  // without '?'; views with has_query=false have none ("/a?" keeps its empty query)
   bool has_query = false;
-  bool has_body = false;                       // framing said so: chunked, or Content-Length > 0
-  std::optional<uint64_t> content_length;      // absent with has_body = chunked (unknown length)
-  bool expect_continue = false;                // HTTP/1.1 with a body only; Expect itself is not in `fields`
-  bool wants_trailers = false;                 // TE: trailers
-  std::string_view upgrade;                    // what Upgrade asked for (with Connection: upgrade); empty = nothing
-  Fields fields;                               // Host, Expect and hop-by-hop fields are not here
+  bool has_body = false;                   // framing said so: chunked, or Content-Length > 0
+  std::optional<uint64_t> content_length;  // absent with has_body = chunked (unknown length)
+  bool expect_continue = false;            // HTTP/1.1 with a body only; Expect itself is not in `fields`
+  bool wants_trailers = false;             // TE: trailers
+  std::string_view upgrade;                // what Upgrade asked for (with Connection: upgrade); empty = nothing
+  Fields fields;                           // Host, Expect and hop-by-hop fields are not here
 };
 
 struct ResponseHead {
   explicit ResponseHead(Arena& arena) : fields(arena) {}
   uint16_t status = 0;
-  std::string_view reason;                     // HTTP/1 reason phrase; may be empty
+  std::string_view reason;  // HTTP/1 reason phrase; may be empty
   Version version = Version::http11;
-  bool has_body = false;                       // false for HEAD's answers, 1xx, 204, 304 and Content-Length: 0
-  std::optional<uint64_t> content_length;      // what the field says (kept for HEAD and 304); absent with has_body = until end
-  std::string_view upgrade;                    // what Upgrade says (with Connection: upgrade): for 101 and 426
+  bool has_body = false;  // false for HEAD's answers, 1xx, 204, 304 and Content-Length: 0
+  std::optional<uint64_t>
+      content_length;        // what the field says (kept for HEAD and 304); absent with has_body = until end
+  std::string_view upgrade;  // what Upgrade says (with Connection: upgrade): for 101 and 426
   Fields fields;
 };
 

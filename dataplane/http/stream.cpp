@@ -7,7 +7,11 @@
 namespace sluice::http {
 
 Stream::Stream(ChunkPool& chunks, StreamEnvironment& environment, ResponseSink& sink)
-    : arena_(chunks), head_(arena_), environment_(environment), sink_(sink), chain_(*this, environment, arena_, head_) {}
+    : arena_(chunks),
+      head_(arena_),
+      environment_(environment),
+      sink_(sink),
+      chain_(*this, environment, arena_, head_) {}
 
 Stream::~Stream() { cancel_upstream(); }
 
@@ -133,14 +137,17 @@ void Stream::send_request() {
   upstream_dirty_ = true;
   const bool all_known = passed_end_ && request_trailers_ == nullptr;
   upstream_->send_head(head_, all_known && replay_.empty());
-  if (same() && !replay_.empty() && !upstream_->send_body(replay_.view(), all_known) && same() && !passed_end_) pause_client(kPausedByUpstream);
+  if (same() && !replay_.empty() && !upstream_->send_body(replay_.view(), all_known) && same() && !passed_end_)
+    pause_client(kPausedByUpstream);
   if (same() && request_trailers_ != nullptr) upstream_->send_trailers(*request_trailers_);
   if (same() && !passed_end_) send_continue();
 }
 
-// RFC 9110 10.1.1: sent when the content is wanted, unless some of it came already; never to HTTP/1.0 (the codec sees to that), never after the answer.
+// RFC 9110 10.1.1: sent when the content is wanted, unless some of it came already; never to HTTP/1.0 (the codec sees
+// to that), never after the answer.
 void Stream::send_continue() {
-  if (!head_.expect_continue || continue_sent_ || request_ended_ || summary_.bytes_in != 0 || summary_.status != 0) return;
+  if (!head_.expect_continue || continue_sent_ || request_ended_ || summary_.bytes_in != 0 || summary_.status != 0)
+    return;
   continue_sent_ = true;
   ResponseHead head(arena_);
   head.status = 100;
@@ -284,7 +291,8 @@ void Stream::answer_through_filters(const LocalReply& reply) {
   phase_ = Phase::answer;
   summary_.error = error;
   chain_.response_head(*rendered.head, rendered.body.empty());
-  if (phase_ == Phase::answer && !rendered.body.empty()) chain_.response_body({rendered.body.data(), rendered.body.size()}, true);
+  if (phase_ == Phase::answer && !rendered.body.empty())
+    chain_.response_body({rendered.body.data(), rendered.body.size()}, true);
 }
 
 void Stream::filter_reply(const LocalReply& reply) {

@@ -1,17 +1,17 @@
-// One request and its answer, free of protocols and sockets: stands between a client codec and upstream attempts (stream_io.h), runs the route's
-// filters, answers locally, retries, keeps the deadlines, sums up. One object a request, made when its first byte arrives, destroyed by its owner (the
-// client connection) after the event in which complete() was called. Allocates from its arena only.
+// One request and its answer, free of protocols and sockets: stands between a client codec and upstream attempts
+// (stream_io.h), runs the route's filters, answers locally, retries, keeps the deadlines, sums up. One object a
+// request, made when its first byte arrives, destroyed by its owner (the client connection) after the event in which
+// complete() was called. Allocates from its arena only.
 //
 //   phase      waits for                          leaves by
 //   head       the request's head                 plan: answered -> answer; else filters -> forward
 //   filtering  a filter, or the body it gathers   pass_request_head: act() answers -> answer; forward -> attempt
-//   attempt    the upstream's head                head -> answer; error or a status to retry -> backoff, attempt or local answer
-//   backoff    the timer                          attempt
-//   answer     the end of the answer              complete
-//   tunnel     either end's end (after 101)       complete
-//   done       nothing: further events are ignored
+//   attempt    the upstream's head                head -> answer; error or a status to retry -> backoff, attempt or
+//   local answer backoff    the timer                          attempt answer     the end of the answer complete tunnel
+//   either end's end (after 101)       complete done       nothing: further events are ignored
 //
-// An event that may find room on either side flushes both at its end; sinks may report an error from inside a send (stream_io.h).
+// An event that may find room on either side flushes both at its end; sinks may report an error from inside a send
+// (stream_io.h).
 #pragma once
 #include <cstdint>
 
@@ -109,14 +109,14 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   const Fields* request_trailers_ = nullptr;
   HeldBytes replay_;
   uint64_t start_ns_ = 0, attempt_ns_ = 0;
-  uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0;   // ms; 0 = none
+  uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0;  // ms; 0 = none
   StreamSummary summary_;
   Phase phase_ = Phase::head;
   uint8_t paused_client_ = 0;
   uint8_t paused_upstream_ = 0;
-  bool request_ended_ = false;      // by the client
-  bool passed_end_ = false;         // the end came through the filters
-  bool replay_whole_ = true;        // replay_ holds every byte that was passed on
+  bool request_ended_ = false;  // by the client
+  bool passed_end_ = false;     // the end came through the filters
+  bool replay_whole_ = true;    // replay_ holds every byte that was passed on
   bool continue_sent_ = false;
   bool upstream_dirty_ = false, sink_dirty_ = false;
 };

@@ -3,10 +3,11 @@
 //   client codec (h1, later h2)  --RequestEvents-->  Stream  --RequestSink-->   upstream exchange (h1, later h2)
 //   client codec                 <--ResponseSink--   Stream  <--ResponseEvents-- upstream exchange
 //
-// Lifetimes: bytes and heads handed over are valid until the next flush() of the receiving sink (or during the call, for events); a sink copies what
-// it could not write. Whoever reads from a socket calls flush on the other side once, after the last event of that read: so head and body become one write.
-// Back-pressure: send_body returns false when the sink holds more than its high-water mark; the sender then pauses its source until on_writable.
-// Re-entrancy: a sink may call abort/on_error from inside a send; the stream must expect to be finished when a send returns.
+// Lifetimes: bytes and heads handed over are valid until the next flush() of the receiving sink (or during the call,
+// for events); a sink copies what it could not write. Whoever reads from a socket calls flush on the other side once,
+// after the last event of that read: so head and body become one write. Back-pressure: send_body returns false when the
+// sink holds more than its high-water mark; the sender then pauses its source until on_writable. Re-entrancy: a sink
+// may call abort/on_error from inside a send; the stream must expect to be finished when a send returns.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -21,16 +22,19 @@ using Bytes = std::span<const char>;
 // Towards the client. Implemented by the client connection.
 class ResponseSink {
  public:
-  virtual void send_informational(const ResponseHead& head) = 0;               // 1xx other than 101
-  virtual void send_head(const ResponseHead& head, bool end) = 0;              // framing is the sink's: by head.content_length, else chunked/close
-  virtual bool send_body(Bytes bytes, bool end) = 0;                           // false: pause the source
-  virtual void send_trailers(const Fields& trailers) = 0;                      // ends the message
-  virtual bool flush() = 0;                                                    // false: pause the source until on_response_writable
-  // The answer cannot be completed: the client must see that it was cut (close without last chunk, RST_STREAM). Nothing may follow.
+  virtual void send_informational(const ResponseHead& head) = 0;  // 1xx other than 101
+  virtual void send_head(const ResponseHead& head,
+                         bool end) = 0;  // framing is the sink's: by head.content_length, else chunked/close
+  virtual bool send_body(Bytes bytes, bool end) = 0;       // false: pause the source
+  virtual void send_trailers(const Fields& trailers) = 0;  // ends the message
+  virtual bool flush() = 0;                                // false: pause the source until on_response_writable
+  // The answer cannot be completed: the client must see that it was cut (close without last chunk, RST_STREAM). Nothing
+  // may follow.
   virtual void abort(const Error& error) = 0;
-  virtual void pause_request() = 0;                                            // stop reading the request's body
-  virtual void resume_request() = 0;                                           // events come after the next flush at the earliest
-  // 101 was sent: bytes are opaque from here on, both ways (send_body and on_request_body carry them; end = half-close).
+  virtual void pause_request() = 0;   // stop reading the request's body
+  virtual void resume_request() = 0;  // events come after the next flush at the earliest
+  // 101 was sent: bytes are opaque from here on, both ways (send_body and on_request_body carry them; end =
+  // half-close).
   virtual void become_tunnel() = 0;
 
  protected:
@@ -40,12 +44,12 @@ class ResponseSink {
 // From the client. Implemented by the stream.
 class RequestEvents {
  public:
-  virtual void on_request_head(bool end) = 0;          // the stream's own RequestHead was filled
+  virtual void on_request_head(bool end) = 0;  // the stream's own RequestHead was filled
   virtual void on_request_body(Bytes bytes, bool end) = 0;
-  virtual void on_request_trailers(const Fields& trailers) = 0;   // ends the message
-  virtual void on_request_flush() = 0;                 // after the last event of one read
-  virtual void on_response_writable() = 0;             // the sink has room again
-  virtual void on_client_error(const Error& error) = 0;           // malformed body, timeout, connection gone: nothing more comes
+  virtual void on_request_trailers(const Fields& trailers) = 0;  // ends the message
+  virtual void on_request_flush() = 0;                           // after the last event of one read
+  virtual void on_response_writable() = 0;                       // the sink has room again
+  virtual void on_client_error(const Error& error) = 0;  // malformed body, timeout, connection gone: nothing more comes
  protected:
   ~RequestEvents() = default;
 };
@@ -59,7 +63,7 @@ class RequestSink {
   virtual void flush() = 0;
   virtual void pause_response() = 0;
   virtual void resume_response() = 0;
-  virtual void cancel() = 0;                            // no event follows; the connection is closed unless the exchange was complete
+  virtual void cancel() = 0;  // no event follows; the connection is closed unless the exchange was complete
  protected:
   ~RequestSink() = default;
 };
@@ -71,12 +75,14 @@ class ResponseEvents {
   virtual void on_response_head(ResponseHead& head, bool end) = 0;
   virtual void on_response_body(Bytes bytes, bool end) = 0;
   virtual void on_response_trailers(const Fields& trailers) = 0;
-  // After the last event of one read (an error or a timeout too), also if the exchange was cancelled or another begun in it: so whoever implements this
-  // lives until then. Not after an error told from inside a send.
+  // After the last event of one read (an error or a timeout too), also if the exchange was cancelled or another begun
+  // in it: so whoever implements this lives until then. Not after an error told from inside a send.
   virtual void on_response_flush() = 0;
   virtual void on_request_writable() = 0;
-  // The attempt failed; nothing more comes. error.retry says whether a repeat is safe as far as the connection can tell.
+  // The attempt failed; nothing more comes. error.retry says whether a repeat is safe as far as the connection can
+  // tell.
   virtual void on_exchange_error(const Error& error) = 0;
+
  protected:
   ~ResponseEvents() = default;
 };

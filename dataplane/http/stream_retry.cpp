@@ -9,7 +9,8 @@ bool Stream::repeatable() const { return is_idempotent(head_.method) || plan_.re
 
 // As far as we are concerned: tries are left, nothing was answered, and the whole request can be sent again.
 bool Stream::may_repeat() const {
-  return summary_.attempts <= plan_.retry.attempts && summary_.attempts < kMaxAttempts && replay_whole_ && summary_.status == 0;
+  return summary_.attempts <= plan_.retry.attempts && summary_.attempts < kMaxAttempts && replay_whole_ &&
+         summary_.status == 0;
 }
 
 // RFC 9110 9.2.2: a request that may have been processed is repeated only if its method is idempotent.
@@ -47,7 +48,8 @@ void Stream::repeat(bool at_once) {
   arm();
 }
 
-// Only while another attempt could need it: what a non-idempotent request sends on a connection that worked before is never sent twice.
+// Only while another attempt could need it: what a non-idempotent request sends on a connection that worked before is
+// never sent twice.
 void Stream::keep_for_replay(Bytes bytes) {
   if (bytes.empty() || !replay_whole_) return;
   if (phase_ == Phase::backoff) {

@@ -32,7 +32,8 @@ struct Reactor::Batch {
 
 Reactor::Reactor()
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      now_ns_(monotonic_ns()), now_ms_(now_ns_ / 1'000'000u),
+      now_ns_(monotonic_ns()),
+      now_ms_(now_ns_ / 1'000'000u),
       timers_(now_ms_),
       batch_(std::make_unique<Batch>()) {
   if (!epoll_) {

@@ -20,7 +20,9 @@ http::LocalReply as_reply(const FixedAnswer& answer) {
   return reply;
 }
 
-std::string_view view_of(const flatbuffers::String* text) { return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size()); }
+std::string_view view_of(const flatbuffers::String* text) {
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
 
 bool has_encoded_slash(std::string_view path) { return path.find("%2F") != std::string_view::npos; }
 
@@ -39,7 +41,8 @@ struct Target {
   bool has_query = false;
 };
 std::string_view write_location(const Target& target, Arena& arena) {
-  char* const begin = static_cast<char*>(arena.allocate(target.scheme.size() + target.host.size() + target.path.size() + target.query.size() + 16, 1));
+  char* const begin = static_cast<char*>(
+      arena.allocate(target.scheme.size() + target.host.size() + target.path.size() + target.query.size() + 16, 1));
   char* at = begin;
   auto put = [&](std::string_view text) {
     if (!text.empty()) std::memcpy(at, text.data(), text.size());
@@ -49,7 +52,8 @@ std::string_view write_location(const Target& target, Arena& arena) {
     put(target.scheme);
     put("://");
     put(target.host);
-    const bool usual = (target.port == 80 && target.scheme == "http") || (target.port == 443 && target.scheme == "https");
+    const bool usual =
+        (target.port == 80 && target.scheme == "http") || (target.port == 443 && target.scheme == "https");
     if (target.port != 0 && !usual) {
       put(":");
       at = std::to_chars(at, at + 5, target.port).ptr;
@@ -63,15 +67,21 @@ std::string_view write_location(const Target& target, Arena& arena) {
   return {begin, static_cast<size_t>(at - begin)};
 }
 
-// What a request that upgrades HTTP itself means is served without (RFC 9110 7.8: may be ignored); other protocols cannot be.
+// What a request that upgrades HTTP itself means is served without (RFC 9110 7.8: may be ignored); other protocols
+// cannot be.
 bool is_ignored_upgrade(std::string_view upgrade) {
-  return equal_without_case(upgrade, "h2c") || (upgrade.size() >= 4 && (equal_without_case(upgrade.substr(0, 4), "HTTP") || equal_without_case(upgrade.substr(0, 4), "TLS/")));
+  return equal_without_case(upgrade, "h2c") ||
+         (upgrade.size() >= 4 &&
+          (equal_without_case(upgrade.substr(0, 4), "HTTP") || equal_without_case(upgrade.substr(0, 4), "TLS/")));
 }
 
 }  // namespace
 
 ActiveRequest::ActiveRequest(Context& context, ClientConnection& connection)
-    : context_(context), connection_(connection), sequence_(context.sequence), stream_(context.chunks, *this, connection) {}
+    : context_(context),
+      connection_(connection),
+      sequence_(context.sequence),
+      stream_(context.chunks, *this, connection) {}
 
 ActiveRequest* ActiveRequest::make(Context& context, ClientConnection& connection) {
   context.counters.streams_active.add();
@@ -112,7 +122,8 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   head.scheme = identity_.secure ? http::Scheme::https : http::Scheme::http;
   plan.request_ms = context_.settings.request_ms;
   plan.max_body = context_.settings.body_bytes;
-  // "OPTIONS *" is about the server as a whole (RFC 9110 9.3.7): here that is whoever serves the host's root. Without one it is us.
+  // "OPTIONS *" is about the server as a whole (RFC 9110 9.3.7): here that is whoever serves the host's root. Without
+  // one it is us.
   const bool asterisk = head.path == "*";
   if (asterisk) head.path = "/";
   match_ = context_.router.match(head);
@@ -172,7 +183,10 @@ void ActiveRequest::redirect_to_https(const http::RequestHead& head, http::Strea
     return;
   }
   const bool direct = head.port != 0 && head.port == connection_.local_port();
-  location_ = {"Location", write_location({"https", head.host, direct ? context_.https_port : uint16_t{0}, head.path, head.query, head.has_query}, stream_.arena()),
+  location_ = {"Location",
+               write_location({"https", head.host, direct ? context_.https_port : uint16_t{0}, head.path, head.query,
+                               head.has_query},
+                              stream_.arena()),
                http::Token::location};
   plan.reply.reason = Reason::https_redirect;
   plan.reply.status = 308;
@@ -202,7 +216,8 @@ bool ActiveRequest::act(http::RequestHead& head, http::LocalReply& reply) {
 
 http::LocalReply ActiveRequest::redirect(const http::RequestHead& head, const ir::Redirect& to) {
   http::LocalReply reply;
-  const auto path = filters::rewrite_path(to.path_kind(), head.path, view_of(to.path()), covered(head), nullptr, stream_.arena());
+  const auto path =
+      filters::rewrite_path(to.path_kind(), head.path, view_of(to.path()), covered(head), nullptr, stream_.arena());
   if (!path) {
     reply.reason = path.error();
     return reply;
@@ -230,7 +245,8 @@ bool ActiveRequest::forward(http::LocalReply& reply) {
     return true;
   }
   if (backend->cluster == nullptr) {
-    if (backend->config->error() != nullptr) reply = as_reply(fixed_answer(*backend->config->error(), Reason::backend_invalid));
+    if (backend->config->error() != nullptr)
+      reply = as_reply(fixed_answer(*backend->config->error(), Reason::backend_invalid));
     else reply.reason = Reason::service_not_found;
     return true;
   }
@@ -239,13 +255,17 @@ bool ActiveRequest::forward(http::LocalReply& reply) {
 }
 
 std::expected<http::RequestSink*, http::Error> ActiveRequest::start_attempt(http::ResponseEvents& events) {
-  const upstream::AttemptOptions options{0, context_.settings.upstream_response_ms, context_.settings.upstream_response_ms};
+  const upstream::AttemptOptions options{0, context_.settings.upstream_response_ms,
+                                         context_.settings.upstream_response_ms};
   return context_.upstreams.start(*cluster_, events, stream_.arena(), attempts_, options);
 }
 
-std::expected<http::RequestSink*, http::Error> ActiveRequest::start_fetch(std::string_view name, http::ResponseEvents& events, uint32_t timeout_ms) {
+std::expected<http::RequestSink*, http::Error> ActiveRequest::start_fetch(std::string_view name,
+                                                                          http::ResponseEvents& events,
+                                                                          uint32_t timeout_ms) {
   const std::shared_ptr<upstream::Cluster> cluster = context_.upstreams.cluster(name);
-  if (cluster == nullptr) return std::unexpected(http::Error{Reason::service_not_found, http::Side::upstream, http::Retry::no, 0});
+  if (cluster == nullptr)
+    return std::unexpected(http::Error{Reason::service_not_found, http::Side::upstream, http::Retry::no, 0});
   Arena& arena = stream_.arena();
   // Lives as long as the exchange may refer to it.
   auto* attempts = arena.make<upstream::Attempts>();
@@ -285,9 +305,13 @@ void ActiveRequest::log(const http::StreamSummary& summary) {
   record.path = path_;
   record.query = query_;
   record.has_query = has_query_;
-  if (const http::Field* agent = head.fields.find(http::Token::user_agent); agent != nullptr) record.user_agent = agent->value;
-  if (const http::Field* referer = head.fields.find(http::Token::referer); referer != nullptr) record.referer = referer->value;
-  record.protocol = head.version == http::Version::http10 ? "HTTP/1.0" : head.version == http::Version::http2 ? "HTTP/2" : "HTTP/1.1";
+  if (const http::Field* agent = head.fields.find(http::Token::user_agent); agent != nullptr)
+    record.user_agent = agent->value;
+  if (const http::Field* referer = head.fields.find(http::Token::referer); referer != nullptr)
+    record.referer = referer->value;
+  record.protocol = head.version == http::Version::http10  ? "HTTP/1.0"
+                    : head.version == http::Version::http2 ? "HTTP/2"
+                                                           : "HTTP/1.1";
   record.status = summary.status;
   record.bytes_in = summary.bytes_in;
   record.bytes_out = summary.bytes_out;

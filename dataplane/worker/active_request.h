@@ -1,5 +1,6 @@
-// One request in this worker: the stream and its environment, where the protocol-free stream meets tables, clusters and the log. Made when a request's
-// first byte arrives, from the worker's free list; given back when the batch of events in which it ended is over.
+// One request in this worker: the stream and its environment, where the protocol-free stream meets tables, clusters and
+// the log. Made when a request's first byte arrives, from the worker's free list; given back when the batch of events
+// in which it ended is over.
 #pragma once
 #include <array>
 #include <memory>
@@ -25,7 +26,9 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   [[nodiscard]] bool act(http::RequestHead& head, http::LocalReply& reply) override;
   [[nodiscard]] std::expected<http::RequestSink*, http::Error> start_attempt(http::ResponseEvents& events) override;
   [[nodiscard]] bool attempt_reused() const override { return attempts_.reused; }
-  [[nodiscard]] std::expected<http::RequestSink*, http::Error> start_fetch(std::string_view cluster, http::ResponseEvents& events, uint32_t timeout_ms) override;
+  [[nodiscard]] std::expected<http::RequestSink*, http::Error> start_fetch(std::string_view cluster,
+                                                                           http::ResponseEvents& events,
+                                                                           uint32_t timeout_ms) override;
   [[nodiscard]] std::string_view request_id() override;
   [[nodiscard]] uint64_t now_ns() const override { return context_.reactor.now_ns(); }
   [[nodiscard]] uint64_t now_ms() const override { return context_.reactor.now_ms(); }
@@ -53,14 +56,14 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   RouteRuntime* runtime_ = nullptr;
   std::shared_ptr<upstream::Cluster> cluster_;
   upstream::Attempts attempts_;
-  uint64_t sequence_;                  // of the state that decided
+  uint64_t sequence_;  // of the state that decided
   std::string_view request_id_;
   // As asked for, before filters changed them: for the log.
   std::string_view host_, path_, query_;
   bool has_query_ = false;
   std::array<char, 32> own_id_;
   http::Field location_;
-  http::Stream stream_;                // last: its end uses the rest
+  http::Stream stream_;  // last: its end uses the rest
 };
 
 }  // namespace sluice::worker

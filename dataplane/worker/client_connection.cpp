@@ -19,7 +19,8 @@ struct ClientConnection::ProxyState {
   net::ProxyReader reader;
 };
 
-ClientConnection::ClientConnection(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls)
+ClientConnection::ClientConnection(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port,
+                                   bool tls)
     : context_(context), facts_{peer, tls}, socket_peer_(peer), local_port_(local_port), tls_(tls) {
   next_ = context_.connections;
   if (next_ != nullptr) next_->previous_ = this;
@@ -217,8 +218,8 @@ void ClientConnection::on_timer() {
   }
 }
 
-// Only a connection at rest between requests is closed. A new one, and one in the middle of a head, has a request under way as far as its client knows:
-// it is answered, with Connection: close, or runs into its deadline.
+// Only a connection at rest between requests is closed. A new one, and one in the middle of a head, has a request under
+// way as far as its client knows: it is answered, with Connection: close, or runs into its deadline.
 void ClientConnection::drain() {
   if (state_ == State::open && request_ == nullptr && !fresh_ && stash_.empty()) begin_close();
 }
@@ -239,7 +240,8 @@ void ClientConnection::begin_close() {
 
 // RFC 9112 9.6: closing while the client still sends resets the connection, and with it an answer not read yet.
 void ClientConnection::all_written() {
-  const bool nothing_left = eof_ || (!failed_ && stash_.empty() && in_hand_ == 0 && (request_ == nullptr || request_done_));
+  const bool nothing_left =
+      eof_ || (!failed_ && stash_.empty() && in_hand_ == 0 && (request_ == nullptr || request_done_));
   if (nothing_left) {
     if (tls_) transport_->shutdown_write();
     close();
@@ -271,7 +273,8 @@ void ClientConnection::close() {
   state_ = State::closed;
   if (request_ != nullptr) {
     ActiveRequest* const request = std::exchange(request_, nullptr);
-    if (!request->stream().done()) request->stream().on_client_error({Reason::client_closed, http::Side::client, http::Retry::no, 0});
+    if (!request->stream().done())
+      request->stream().on_client_error({Reason::client_closed, http::Side::client, http::Retry::no, 0});
     request->release();
   }
   if (context_.batch.owner == this) context_.batch.clear();

@@ -1,13 +1,14 @@
-// One client's connection, HTTP/1.1 server side: bytes of a transport to stream events, the stream's answer to bytes. Reads into the worker's one
-// buffer; between events it keeps only what could not be used yet. One request at a time: the next of a pipeline is looked at when the answer
-// before it is complete. Owns itself: closed by close(), destroyed after the batch of events.
+// One client's connection, HTTP/1.1 server side: bytes of a transport to stream events, the stream's answer to bytes.
+// Reads into the worker's one buffer; between events it keeps only what could not be used yet. One request at a time:
+// the next of a pipeline is looked at when the answer before it is complete. Owns itself: closed by close(), destroyed
+// after the batch of events.
 //
 //   state      means                                      leaves by
 //   proxy      the PROXY header is expected               header -> handshake; anything else -> closed
 //   handshake  TLS under way                              done -> open; failure, time -> closed
 //   open       idle, or a request is active (request_)    answer with close -> closing
-//   closing    the last bytes are being written           all written -> lingering, or closed if nothing can be left to read
-//   lingering  our side is shut; what still comes is      end, time, bytes -> closed
+//   closing    the last bytes are being written           all written -> lingering, or closed if nothing can be left to
+//   read lingering  our side is shut; what still comes is      end, time, bytes -> closed
 //              thrown away, so that the answer is seen
 //   closed     waits for its destruction                  -
 //
@@ -28,7 +29,10 @@ namespace sluice::worker {
 
 class ActiveRequest;
 
-class ClientConnection final : public http::ResponseSink, private net::EventHandler, private net::TimerNode, private net::Deferred {
+class ClientConnection final : public http::ResponseSink,
+                               private net::EventHandler,
+                               private net::TimerNode,
+                               private net::Deferred {
  public:
   // Bytes the client has not taken at which the source is told to wait.
   static constexpr size_t kHighWater = 64 * 1024;
@@ -107,34 +111,34 @@ class ClientConnection final : public http::ResponseSink, private net::EventHand
   net::Address socket_peer_;
   ClientConnection *next_ = nullptr, *previous_ = nullptr;
   ActiveRequest* request_ = nullptr;
-  net::PendingBuffer stash_;            // read but not used yet
+  net::PendingBuffer stash_;  // read but not used yet
   http::h1::RequestReader reader_;
-  uint64_t response_left_ = 0;          // Framing::length
-  uint64_t head_deadline_ = 0;          // of the head under way; 0 = none
-  uint64_t lingered_ = 0;               // bytes thrown away
+  uint64_t response_left_ = 0;  // Framing::length
+  uint64_t head_deadline_ = 0;  // of the head under way; 0 = none
+  uint64_t lingered_ = 0;       // bytes thrown away
   uint32_t interest_ = 0;
-  uint32_t in_hand_ = 0;                // bytes process() has not used yet
+  uint32_t in_hand_ = 0;  // bytes process() has not used yet
   uint16_t local_port_;
   State state_ = State::handshake;
   http::h1::Framing framing_ = http::h1::Framing::none;
   bool tls_ : 1;
-  bool head_done_ : 1 = false;          // of the request
+  bool head_done_ : 1 = false;  // of the request
   bool request_done_ : 1 = false;
   bool response_begun_ : 1 = false, response_done_ : 1 = false;
-  bool continue_owed_ : 1 = false;      // the client waits for 100 before it sends
-  bool keep_alive_ : 1 = true;          // as the answer said
-  bool answered_head_ : 1 = false;      // HEAD: no body goes out
-  bool paused_ : 1 = false;             // the stream wants no more body
-  bool suspended_ : 1 = false;          // not read from
+  bool continue_owed_ : 1 = false;  // the client waits for 100 before it sends
+  bool keep_alive_ : 1 = true;      // as the answer said
+  bool answered_head_ : 1 = false;  // HEAD: no body goes out
+  bool paused_ : 1 = false;         // the stream wants no more body
+  bool suspended_ : 1 = false;      // not read from
   bool processing_ : 1 = false;
-  bool dirty_ = false;                   // events since the stream was told to flush
-  bool blocked_ : 1 = false;            // the source was told to wait
+  bool dirty_ = false;        // events since the stream was told to flush
+  bool blocked_ : 1 = false;  // the source was told to wait
   bool eof_ : 1 = false;
   bool tunnel_ : 1 = false;
-  bool failed_ : 1 = false;             // the request is malformed: nothing more is read from it
-  bool cut_ : 1 = false;                // the answer cannot be completed
-  bool fresh_ : 1 = true;               // no request yet
-  bool poked_ : 1 = false;              // the timer means: process what is stashed
+  bool failed_ : 1 = false;  // the request is malformed: nothing more is read from it
+  bool cut_ : 1 = false;     // the answer cannot be completed
+  bool fresh_ : 1 = true;    // no request yet
+  bool poked_ : 1 = false;   // the timer means: process what is stashed
 };
 
 }  // namespace sluice::worker

@@ -7,7 +7,8 @@ namespace sluice::worker {
 
 using http::h1::Framing;
 
-// Makes space in the batch for bytes made here (and a view or two behind them), writing out what fills it. False: the connection died of that.
+// Makes space in the batch for bytes made here (and a view or two behind them), writing out what fills it. False: the
+// connection died of that.
 bool ClientConnection::make_room(size_t bytes) {
   OutputBatch& batch = context_.batch;
   if (batch.owner != nullptr && batch.owner != this) batch.owner->write_batch();
@@ -18,7 +19,9 @@ bool ClientConnection::make_room(size_t bytes) {
 }
 
 void ClientConnection::send_informational(const http::ResponseHead& head) {
-  if (state_ != State::open || request_ == nullptr || response_begun_ || request_->stream().head().version == http::Version::http10) return;
+  if (state_ != State::open || request_ == nullptr || response_begun_ ||
+      request_->stream().head().version == http::Version::http10)
+    return;
   if (head.status == 100) continue_owed_ = false;
   const size_t most = http::h1::max_head_size(head);
   // One that does not fit is left out: it is only a hint.
@@ -29,8 +32,10 @@ void ClientConnection::send_informational(const http::ResponseHead& head) {
 
 // Whether this answer is the connection's last, told by its head.
 void ClientConnection::decide_close(const http::ResponseHead& head) {
-  keep_alive_ = reader_.keep_alive() && head_done_ && !failed_ && !context_.draining && !(eof_ && stash_.empty() && in_hand_ == 0);
-  // A client that still waits for 100 may send its body or not (RFC 9110 10.1.1); one that is told an error in the middle of its body should stop.
+  keep_alive_ = reader_.keep_alive() && head_done_ && !failed_ && !context_.draining &&
+                !(eof_ && stash_.empty() && in_hand_ == 0);
+  // A client that still waits for 100 may send its body or not (RFC 9110 10.1.1); one that is told an error in the
+  // middle of its body should stop.
   if (!request_done_ && (continue_owed_ || head.status >= 400)) keep_alive_ = false;
 }
 
@@ -57,7 +62,9 @@ void ClientConnection::send_head(const http::ResponseHead& head, bool end) {
   options.close = !keep_alive_;
   options.keep_alive_10 = keep_alive_;
   options.date = context_.date.text(context_.reactor.now_ms());
-  if (head.status == 101) options = {.framing = Framing::none, .client_version = request.version, .date = options.date, .upgrade = head.upgrade};
+  if (head.status == 101)
+    options = {
+        .framing = Framing::none, .client_version = request.version, .date = options.date, .upgrade = head.upgrade};
   if (head.status == 426) options.upgrade = head.upgrade;
   http::ResponseHead own = head;
   if (!no_body) own.content_length = length;
@@ -156,7 +163,8 @@ bool ClientConnection::flush() {
   return room;
 }
 
-// What is out stays out, and ends without the end that framing asks for. Without framing a plain end would look like a whole answer: reset.
+// What is out stays out, and ends without the end that framing asks for. Without framing a plain end would look like a
+// whole answer: reset.
 void ClientConnection::abort(const http::Error&) {
   if (state_ != State::open) return;
   write_batch();

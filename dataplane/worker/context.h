@@ -1,4 +1,5 @@
-// What everything in one worker shares: its loop, its state of the tables, its buffers and free lists. One thread, no locks. Owned by Worker; outlives all.
+// What everything in one worker shares: its loop, its state of the tables, its buffers and free lists. One thread, no
+// locks. Owned by Worker; outlives all.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -48,12 +49,12 @@ struct Context {
   OutputBatch batch;
   std::unique_ptr<char[]> read_buffer;
   size_t read_size = 0;
-  bool reading = false;            // read_buffer holds bytes that are being worked on
+  bool reading = false;  // read_buffer holds bytes that are being worked on
   bool draining = false;
-  uint64_t sequence = 0;           // of the present state
-  uint16_t https_port = 0;         // one we listen on; for redirects
-  shared::RouteSlot& unmatched;    // counters of requests without a route
-  ClientConnection* connections = nullptr;   // a list through all of them
+  uint64_t sequence = 0;                    // of the present state
+  uint16_t https_port = 0;                  // one we listen on; for redirects
+  shared::RouteSlot& unmatched;             // counters of requests without a route
+  ClientConnection* connections = nullptr;  // a list through all of them
   size_t connection_count = 0;
 
  private:

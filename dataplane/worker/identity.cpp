@@ -9,7 +9,8 @@ namespace {
 using http::Field;
 using http::Token;
 
-constexpr std::string_view kVouched[] = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "x-request-id", "forwarded"};
+constexpr std::string_view kVouched[] = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
+                                         "x-real-ip",       "x-request-id",      "forwarded"};
 
 bool is_vouched(Token token) {
   switch (token) {
@@ -77,11 +78,14 @@ std::optional<net::Address> parse_hop(std::string_view hop) {
     const size_t end = hop.find(']');
     return end == std::string_view::npos ? std::nullopt : net::Address::parse(hop.substr(1, end - 1));
   }
-  if (const size_t colon = hop.find(':'); colon != std::string_view::npos && hop.find(':', colon + 1) == std::string_view::npos) hop = hop.substr(0, colon);
+  if (const size_t colon = hop.find(':');
+      colon != std::string_view::npos && hop.find(':', colon + 1) == std::string_view::npos)
+    hop = hop.substr(0, colon);
   return net::Address::parse(hop);
 }
 
-// All lines of X-Forwarded-For as one list; from the right, the first that is no trusted proxy. What is behind something unreadable proves nothing.
+// All lines of X-Forwarded-For as one list; from the right, the first that is no trusted proxy. What is behind
+// something unreadable proves nothing.
 net::Address find_client(const http::Fields& fields, const net::Address& peer, const Settings& settings) {
   net::Address client = peer;
   const auto all = fields.all();
@@ -102,8 +106,9 @@ net::Address find_client(const http::Fields& fields, const net::Address& peer, c
 }
 
 bool is_good_id(std::string_view id) {
-  return !id.empty() && id.size() <= 128 &&
-         std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '"' && c != '\\' && c != ',' && c != ';'; });
+  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
+    return c > 0x20 && c < 0x7F && c != '"' && c != '\\' && c != ',' && c != ';';
+  });
 }
 
 void set_forwarded_for(http::RequestHead& head, const net::Address& peer) {
@@ -161,7 +166,8 @@ void set_host_and_port(http::RequestHead& head, bool secure) {
 
 }  // namespace
 
-Identity identify(http::RequestHead& head, const ConnectionFacts& connection, const Settings& settings, std::string_view& request_id) {
+Identity identify(http::RequestHead& head, const ConnectionFacts& connection, const Settings& settings,
+                  std::string_view& request_id) {
   http::Fields& fields = head.fields;
   const bool trusted = !settings.trusted_proxies.empty() && contains(settings.trusted_proxies, connection.peer);
   fields.remove_if([&](const Field& field) { return (!trusted && is_vouched(field.token)) || is_disguised(field); });
@@ -176,10 +182,12 @@ Identity identify(http::RequestHead& head, const ConnectionFacts& connection, co
       if (is_good_id(id->value)) request_id = id->value;
       fields.remove(Token::x_request_id);
     }
-    if (const Field* real = fields.find(Token::x_real_ip); real != nullptr && !net::Address::parse(trim(real->value))) fields.remove(Token::x_real_ip);
+    if (const Field* real = fields.find(Token::x_real_ip); real != nullptr && !net::Address::parse(trim(real->value)))
+      fields.remove(Token::x_real_ip);
   }
   set_forwarded_for(head, connection.peer);
-  if (fields.find(Token::x_forwarded_proto) == nullptr) fields.add({"X-Forwarded-Proto", identity.secure ? "https" : "http", Token::x_forwarded_proto});
+  if (fields.find(Token::x_forwarded_proto) == nullptr)
+    fields.add({"X-Forwarded-Proto", identity.secure ? "https" : "http", Token::x_forwarded_proto});
   set_host_and_port(head, identity.secure);
   if (fields.find(Token::x_real_ip) == nullptr) {
     fields.add({"X-Real-IP", Text(fields.arena(), 46).put(identity.client).view(), Token::x_real_ip});

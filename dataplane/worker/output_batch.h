@@ -1,5 +1,6 @@
-// Gathers what one client connection sends until it flushes, so that a head and the body bytes behind it leave in one writev. One per worker: another
-// connection that begins makes the first write what it has. Holds views, copies nothing but heads and chunk framing.
+// Gathers what one client connection sends until it flushes, so that a head and the body bytes behind it leave in one
+// writev. One per worker: another connection that begins makes the first write what it has. Holds views, copies nothing
+// but heads and chunk framing.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -20,7 +21,9 @@ class OutputBatch {
 
   ClientConnection* owner = nullptr;
 
-  [[nodiscard]] bool has_room(size_t parts, size_t bytes) const { return count_ + parts <= kParts && used_ + bytes <= kScratch; }
+  [[nodiscard]] bool has_room(size_t parts, size_t bytes) const {
+    return count_ + parts <= kParts && used_ + bytes <= kScratch;
+  }
   [[nodiscard]] std::span<char> space() { return {scratch_.get() + used_, kScratch - used_}; }
   // `bytes` of space() were filled.
   void wrote(size_t bytes) {

@@ -1,4 +1,5 @@
-// A worker's fast random numbers (xoshiro256**), seeded by getrandom: request ids and weighted choice. Never for secrets.
+// A worker's fast random numbers (xoshiro256**), seeded by getrandom: request ids and weighted choice. Never for
+// secrets.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -7,7 +8,7 @@ namespace sluice::worker {
 
 class Random {
  public:
-  Random();                                  // seeded by the kernel
+  Random();  // seeded by the kernel
   explicit Random(std::array<uint64_t, 4> seed) : state_(seed) {}
   uint64_t next() {
     const uint64_t result = rotate(state_[1] * 5, 7) * 9;

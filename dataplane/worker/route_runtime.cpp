@@ -21,7 +21,8 @@ http::RetryPolicy read_retry(const ir::Retry* from) {
 RouteRuntime::RouteRuntime(const ir::Route& route, shared::CounterPage& counters)
     : route_(route),
       filters_(route),
-      counters_(shared::route_slot(counters, route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
+      counters_(
+          shared::route_slot(counters, route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
       retry_(read_retry(route.retry())) {
   const ir::Forward* forward = route.action_as_Forward();
   if (forward == nullptr || forward->backends() == nullptr) return;
@@ -49,7 +50,8 @@ RouteRuntime::Backend* RouteRuntime::choose(Random& random, upstream::Upstreams&
     }
     if (backend.epoch != upstreams.epoch()) {
       backend.epoch = upstreams.epoch();
-      backend.cluster = backend.config->cluster() == nullptr ? nullptr : upstreams.cluster(backend.config->cluster()->string_view());
+      backend.cluster =
+          backend.config->cluster() == nullptr ? nullptr : upstreams.cluster(backend.config->cluster()->string_view());
     }
     return &backend;
   }

@@ -1,5 +1,6 @@
-// What a worker prepares for a route at its first use: filters, counter slot, backends, policies in the stream's words. Kept in the virtual host
-// (RouteState), so it lives and dies with it. Clusters are asked for again after each new state (Upstreams::epoch).
+// What a worker prepares for a route at its first use: filters, counter slot, backends, policies in the stream's words.
+// Kept in the virtual host (RouteState), so it lives and dies with it. Clusters are asked for again after each new
+// state (Upstreams::epoch).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -22,8 +23,8 @@ class RouteRuntime final : public route::RouteState {
   struct Backend {
     const ir::Backend* config = nullptr;
     uint32_t weight = 0;
-    uint64_t epoch = 0;                           // of `cluster`
-    std::shared_ptr<upstream::Cluster> cluster;   // null: the table has none of that name
+    uint64_t epoch = 0;                          // of `cluster`
+    std::shared_ptr<upstream::Cluster> cluster;  // null: the table has none of that name
   };
 
   RouteRuntime(const ir::Route& route, shared::CounterPage& counters);

@@ -5,7 +5,9 @@
 namespace sluice::worker {
 namespace {
 
-std::string_view view_of(const flatbuffers::String* text) { return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size()); }
+std::string_view view_of(const flatbuffers::String* text) {
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
 
 std::vector<net::Cidr> read_cidrs(const flatbuffers::Vector<flatbuffers::Offset<ir::Cidr>>* from) {
   std::vector<net::Cidr> list;
@@ -34,7 +36,8 @@ http::Reason reason_of(std::string_view word) {
 
 FixedAnswer fixed_answer(const ir::DirectResponse& from, http::Reason fallback) {
   const http::Reason named = from.reason() == nullptr ? http::Reason::none : reason_of(view_of(from.reason()));
-  return {named != http::Reason::none ? named : fallback, from.status(), view_of(from.content_type()), view_of(from.body())};
+  return {named != http::Reason::none ? named : fallback, from.status(), view_of(from.content_type()),
+          view_of(from.body())};
 }
 
 void read_settings(const ir::RouteTable& table, Settings& to) {

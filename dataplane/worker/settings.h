@@ -1,4 +1,5 @@
-// What a worker needs of the table's settings at run time, copied: nothing here points into the mapping. Replaced whole between two events.
+// What a worker needs of the table's settings at run time, copied: nothing here points into the mapping. Replaced whole
+// between two events.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -23,16 +24,16 @@ struct FixedAnswer {
 [[nodiscard]] http::Reason reason_of(std::string_view word);
 
 struct Settings {
-  uint32_t request_header_ms = 10000, request_body_idle_ms = 30000, keep_alive_ms = 75000, upstream_response_ms = 60000, request_ms = 0,
-           tls_handshake_ms = 10000, drain_ms = 30000;
+  uint32_t request_header_ms = 10000, request_body_idle_ms = 30000, keep_alive_ms = 75000, upstream_response_ms = 60000,
+           request_ms = 0, tls_handshake_ms = 10000, drain_ms = 30000;
   http::h1::Limits limits;
-  uint64_t body_bytes = 0;     // 0 = no limit
-  uint32_t connections = 0;    // 0 = no limit of ours
+  uint64_t body_bytes = 0;   // 0 = no limit
+  uint32_t connections = 0;  // 0 = no limit of ours
   std::vector<net::Cidr> trusted_proxies, proxy_protocol;
   bool forwarded_header = false;
   // Nothing matched.
   FixedAnswer not_found{http::Reason::no_route, 0, {}, {}};
-  std::string not_found_type, not_found_body;   // what its views point to
+  std::string not_found_type, not_found_body;  // what its views point to
 };
 
 // Replaces `to`.

@@ -11,7 +11,8 @@ const T* root_of(const ir::Mapping& mapping) {
 }  // namespace
 
 void report_tls(const std::vector<net::TlsProblem>& problems) {
-  for (const net::TlsProblem& problem : problems) log::warning("TLS", {{"object", problem.object}, {"problem", problem.text}});
+  for (const net::TlsProblem& problem : problems)
+    log::warning("TLS", {{"object", problem.object}, {"problem", problem.text}});
 }
 
 Status State::apply(const ir::StateId& id, std::span<const UniqueFd> fds, Context& context) {
@@ -26,14 +27,16 @@ Status State::apply(const ir::StateId& id, std::span<const UniqueFd> fds, Contex
   const auto* endpoints = root_of<ir::EndpointSet>(parts[1]);
   const auto* secrets = root_of<ir::SecretSet>(parts[2]);
   if (table == nullptr || endpoints == nullptr || secrets == nullptr) return fail("a part of the state is empty");
-  if (table->schema_version() != ir::kSchemaVersion) return fail("table of schema version {}, ours is {}", table->schema_version(), ir::kSchemaVersion);
+  if (table->schema_version() != ir::kSchemaVersion)
+    return fail("table of schema version {}, ours is {}", table->schema_version(), ir::kSchemaVersion);
   context.configure(*table);
   context.router.apply(*table);
   context.upstreams.apply(*table, *endpoints);
   report_tls(context.tls.apply(*table, *secrets));
   if (const ir::Settings* settings = table->settings(); settings != nullptr && settings->access_log() != nullptr) {
     const ir::AccessLogSettings& log = *settings->access_log();
-    context.log.configure(log.path() == nullptr ? "off" : log.path()->string_view(), log.format() == nullptr ? "json" : log.format()->string_view());
+    context.log.configure(log.path() == nullptr ? "off" : log.path()->string_view(),
+                          log.format() == nullptr ? "json" : log.format()->string_view());
   } else {
     context.log.configure("off", "json");
   }

@@ -17,7 +17,8 @@ void report_tls(const std::vector<net::TlsProblem>& problems);
 
 class State {
  public:
-  // `fds`: table, endpoints, secrets. On failure the earlier state runs on. Verified by the agent before; only what would crash is checked again.
+  // `fds`: table, endpoints, secrets. On failure the earlier state runs on. Verified by the agent before; only what
+  // would crash is checked again.
   [[nodiscard]] Status apply(const ir::StateId& id, std::span<const UniqueFd> fds, Context& context);
   [[nodiscard]] const ir::StateId& id() const { return id_; }
   [[nodiscard]] bool empty() const { return id_.boot == 0; }

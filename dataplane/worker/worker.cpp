@@ -24,21 +24,26 @@ using sync::Message;
 using sync::MessageType;
 
 constexpr int kHeartbeatMs = 250;
-constexpr uint64_t kLookMs = 1000;   // for certificates found broken at first use
+constexpr uint64_t kLookMs = 1000;  // for certificates found broken at first use
 volatile std::sig_atomic_t dump_wanted = 0;
 
 // One listening socket of ours.
 class Door final : private net::AcceptHandler {
  public:
   Door(Context& context, uint32_t id, const sync::ListenerSpec& spec, UniqueFd fd)
-      : context_(context), id_(id), tls_(spec.protocol == static_cast<uint8_t>(ir::ListenerProtocol::Https)), listener_(context.reactor, std::move(fd), *this) {}
+      : context_(context),
+        id_(id),
+        tls_(spec.protocol == static_cast<uint8_t>(ir::ListenerProtocol::Https)),
+        listener_(context.reactor, std::move(fd), *this) {}
   [[nodiscard]] uint32_t id() const { return id_; }
   [[nodiscard]] bool tls() const { return tls_; }
   [[nodiscard]] bool ok() const { return listener_.ok(); }
   [[nodiscard]] uint16_t port() const { return listener_.local().port; }
 
  private:
-  void on_accept(UniqueFd fd, const net::Address& peer) override { ClientConnection::start(context_, std::move(fd), peer, port(), tls_); }
+  void on_accept(UniqueFd fd, const net::Address& peer) override {
+    ClientConnection::start(context_, std::move(fd), peer, port(), tls_);
+  }
   Context& context_;
   uint32_t id_;
   bool tls_;
@@ -88,7 +93,8 @@ class Worker final : private net::EventHandler {
     for (;;) {
       auto received = sync::receive(channel_.get());
       if (!received) {
-        if (received.error().message != "closed") log::error("message from the master", {{"error", received.error().message}});
+        if (received.error().message != "closed")
+          log::error("message from the master", {{"error", received.error().message}});
         master_gone_ = true;
         return;
       }
@@ -177,7 +183,9 @@ class Worker final : private net::EventHandler {
   // What each stream does, one line each.
   void dump() {
     static constexpr const char* kPhases[] = {"head", "filtering", "attempt", "backoff", "answer", "tunnel", "done"};
-    log::info("dump", {{"connections", context_.connection_count}, {"idle_upstream", context_.upstreams.idle_connections()}, {"sequence", context_.sequence}});
+    log::info("dump", {{"connections", context_.connection_count},
+                       {"idle_upstream", context_.upstreams.idle_connections()},
+                       {"sequence", context_.sequence}});
     for (const ClientConnection* at = context_.connections; at != nullptr; at = at->next()) {
       if (at->request() == nullptr) continue;
       http::Stream& stream = at->request()->stream();

@@ -1,4 +1,5 @@
-// Runs fake_apiserver.py (the API server double) as a child and drives it: one JSON line there, one back. For tests; throws on misuse.
+// Runs fake_apiserver.py (the API server double) as a child and drives it: one JSON line there, one back. For tests;
+// throws on misuse.
 #pragma once
 #include <csignal>
 #include <cstdio>
@@ -55,7 +56,8 @@ inline TestCertificate make_certificate(const std::string& common_name, const st
   X509_gmtime_adj(X509_getm_notAfter(certificate), 86'400);
   X509_set_pubkey(certificate, key);
   X509_NAME* name = X509_get_subject_name(certificate);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common_name.c_str()), -1,
+                             -1, 0);
   X509_set_issuer_name(certificate, name);
   const auto add = [&](int nid, const std::string& value) {
     X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, nid, value.c_str());
@@ -74,8 +76,9 @@ inline TestCertificate make_certificate(const std::string& common_name, const st
     BIO_free(bio);
     return out;
   };
-  TestCertificate out{text([&](BIO* bio) { PEM_write_bio_X509(bio, certificate); }),
-                      text([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); })};
+  TestCertificate out{text([&](BIO* bio) { PEM_write_bio_X509(bio, certificate); }), text([&](BIO* bio) {
+                        PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
+                      })};
   X509_free(certificate);
   EVP_PKEY_free(key);
   return out;
@@ -98,7 +101,8 @@ class FakeApiServer {
       dup2(from[1], 1);
       for (int fd : {to[0], to[1], from[0], from[1]}) close(fd);
       const std::string script = std::string(SLUICE_SOURCE_DIR) + "/tests/lib/fake_apiserver.py";
-      execlp("python3", "python3", script.c_str(), ca_file.c_str(), key_file.c_str(), client_file.empty() ? nullptr : client_file.c_str(), nullptr);
+      execlp("python3", "python3", script.c_str(), ca_file.c_str(), key_file.c_str(),
+             client_file.empty() ? nullptr : client_file.c_str(), nullptr);
       _exit(127);
     }
     close(to[0]);

@@ -38,7 +38,8 @@ void decode_backend_ref(const JsonNode& node, store::BackendRef& out) {
 
 void decode_rule(const JsonNode& node, store::RouteRule& out) {
   out.name = node.string("name", 253);
-  if (!out.name.empty() && !is_dns_subdomain(out.name)) node.error("name", "must be a DNS subdomain: lower case letters, digits, '-' and '.'");
+  if (!out.name.empty() && !is_dns_subdomain(out.name))
+    node.error("name", "must be a DNS subdomain: lower case letters, digits, '-' and '.'");
   node.each("matches", 64, [&](const JsonNode& match) { decode_match(match, out.matches.emplace_back()); });
   decode_route_filters(node, out.filters);
   node.each("backendRefs", 16,

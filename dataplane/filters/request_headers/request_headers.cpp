@@ -34,7 +34,9 @@ class RequestHeaders final : public http::Filter {
 class RequestHeadersFactory final : public Factory {
  public:
   explicit RequestHeadersFactory(const ir::HeaderEdits& edits) : edits_(edits) {}
-  [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts&) const override { return arena.make<RequestHeaders>(edits_); }
+  [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts&) const override {
+    return arena.make<RequestHeaders>(edits_);
+  }
 
  private:
   const ir::HeaderEdits& edits_;

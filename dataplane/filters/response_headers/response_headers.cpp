@@ -20,7 +20,9 @@ class ResponseHeaders final : public http::Filter {
 class ResponseHeadersFactory final : public Factory {
  public:
   explicit ResponseHeadersFactory(const ir::HeaderEdits& edits) : edits_(edits) {}
-  [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts&) const override { return arena.make<ResponseHeaders>(edits_); }
+  [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts&) const override {
+    return arena.make<ResponseHeaders>(edits_);
+  }
 
  private:
   const ir::HeaderEdits& edits_;

@@ -32,12 +32,14 @@ std::string_view replace_prefix(std::string_view path, std::string_view replacem
 
 class Rewrite final : public http::Filter {
  public:
-  Rewrite(const ir::Rewrite& config, const route::Regex* regex, size_t covered) : config_(config), regex_(regex), covered_(covered) {}
+  Rewrite(const ir::Rewrite& config, const route::Regex* regex, size_t covered)
+      : config_(config), regex_(regex), covered_(covered) {}
 
   Status on_request_head(http::FilterContext& context, bool) override {
     http::RequestHead& head = context.request();
     if (config_.path_kind() != ir::RewriteKind::None && head.path != "*") {
-      const auto path = rewrite_path(config_.path_kind(), head.path, view_of(config_.path()), covered_, regex_, context.arena());
+      const auto path =
+          rewrite_path(config_.path_kind(), head.path, view_of(config_.path()), covered_, regex_, context.arena());
       if (!path) {
         context.reply({.reason = path.error()});
         return Status::proceed;
@@ -64,7 +66,8 @@ class Rewrite final : public http::Filter {
 
 class RewriteFactory final : public Factory {
  public:
-  RewriteFactory(const ir::Rewrite& config, std::unique_ptr<route::Regex> regex) : config_(config), regex_(std::move(regex)) {}
+  RewriteFactory(const ir::Rewrite& config, std::unique_ptr<route::Regex> regex)
+      : config_(config), regex_(std::move(regex)) {}
   [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts& facts) const override {
     return arena.make<Rewrite>(config_, regex_.get(), facts.covered);
   }
@@ -76,7 +79,8 @@ class RewriteFactory final : public Factory {
 
 }  // namespace
 
-std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind, std::string_view path, std::string_view replacement, size_t covered,
+std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind, std::string_view path,
+                                                           std::string_view replacement, size_t covered,
                                                            const route::Regex* regex, Arena& arena) {
   std::string_view result = path;
   switch (kind) {
@@ -98,7 +102,8 @@ std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind,
   if (result.size() > kMaxRewrittenPath) return std::unexpected(http::Reason::rejected_path);
   const http::NormalPath normal = http::normalize_path(result, arena);
   if (normal.reason != http::Reason::none) return std::unexpected(http::Reason::rejected_path);
-  // Escapes may be spelt anew; a segment more or less means that dot segments appeared: what was authorised is not what would be asked for.
+  // Escapes may be spelt anew; a segment more or less means that dot segments appeared: what was authorised is not what
+  // would be asked for.
   if (std::count(normal.path.begin(), normal.path.end(), '/') != std::count(result.begin(), result.end(), '/')) {
     return std::unexpected(http::Reason::rejected_path);
   }

@@ -15,9 +15,11 @@ inline constexpr size_t kMaxRewrittenPath = 8192;
 
 [[nodiscard]] std::unique_ptr<Factory> prepare_rewrite(const ir::Filter& config);
 
-// The new path in the arena (or a view of an argument), in normal form. `covered`: bytes of `path` that a prefix replacement replaces. `regex`: for RegexPath.
-// A result that normalisation would understand differently (dot segments, broken escapes) is refused with its reason.
-[[nodiscard]] std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind, std::string_view path, std::string_view replacement, size_t covered,
+// The new path in the arena (or a view of an argument), in normal form. `covered`: bytes of `path` that a prefix
+// replacement replaces. `regex`: for RegexPath. A result that normalisation would understand differently (dot segments,
+// broken escapes) is refused with its reason.
+[[nodiscard]] std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind, std::string_view path,
+                                                                         std::string_view replacement, size_t covered,
                                                                          const route::Regex* regex, Arena& arena);
 
 }  // namespace sluice::filters

@@ -12,15 +12,15 @@ using http::FilterContext;
 
 // "word" or "word:argument", separated by commas.
 struct Mode {
-  bool upper = false;            // streamed bodies, both ways, in upper case
-  bool trailers = false;         // adds x-probe to trailers
-  bool deny = false;             // local reply at the head
-  bool deny_response = false;    // local reply at the answer's head
-  bool slow_body = false;        // waits 1 ms at each chunk of the request
-  uint32_t gather_request = 0;   // gathers the request's body, up to so many bytes, and says its size in x-probe-size
+  bool upper = false;           // streamed bodies, both ways, in upper case
+  bool trailers = false;        // adds x-probe to trailers
+  bool deny = false;            // local reply at the head
+  bool deny_response = false;   // local reply at the answer's head
+  bool slow_body = false;       // waits 1 ms at each chunk of the request
+  uint32_t gather_request = 0;  // gathers the request's body, up to so many bytes, and says its size in x-probe-size
   uint32_t gather_response = 0;
-  uint32_t timer_ms = 0;         // waits at the head
-  std::string fetch;             // cluster: x-probe-fetch says the status of GET /probe there
+  uint32_t timer_ms = 0;  // waits at the head
+  std::string fetch;      // cluster: x-probe-fetch says the status of GET /probe there
 };
 
 uint32_t number(std::string_view text) {
@@ -48,7 +48,8 @@ Mode parse(std::string_view text) {
     const std::string_view item = text.substr(0, comma);
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
     const size_t colon = item.find(':');
-    read_word(item.substr(0, colon), colon == std::string_view::npos ? std::string_view() : item.substr(colon + 1), mode);
+    read_word(item.substr(0, colon), colon == std::string_view::npos ? std::string_view() : item.substr(colon + 1),
+              mode);
   }
   return mode;
 }
@@ -61,7 +62,8 @@ std::string_view decimal(uint64_t value, Arena& arena) {
 
 Bytes upper_case(Bytes bytes, Arena& arena) {
   const std::span<char> to = arena.array<char>(bytes.size());
-  for (size_t i = 0; i < bytes.size(); ++i) to[i] = bytes[i] >= 'a' && bytes[i] <= 'z' ? static_cast<char>(bytes[i] - 32) : bytes[i];
+  for (size_t i = 0; i < bytes.size(); ++i)
+    to[i] = bytes[i] >= 'a' && bytes[i] <= 'z' ? static_cast<char>(bytes[i] - 32) : bytes[i];
   return to;
 }
 
@@ -114,8 +116,9 @@ class TestProbe final : public http::Filter {
     if (fetch(context) == Status::proceed) context.resume();
   }
   void on_fetched(FilterContext& context, const http::FetchResult& result) override {
-    context.request().fields.add("x-probe-fetch", result.error.reason == http::Reason::none ? decimal(result.status, context.arena())
-                                                                                            : http::describe(result.error.reason).word);
+    context.request().fields.add("x-probe-fetch", result.error.reason == http::Reason::none
+                                                      ? decimal(result.status, context.arena())
+                                                      : http::describe(result.error.reason).word);
     context.resume();
   }
 
@@ -142,7 +145,9 @@ class TestProbe final : public http::Filter {
 class TestProbeFactory final : public Factory {
  public:
   explicit TestProbeFactory(Mode mode) : mode_(std::move(mode)) {}
-  [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts&) const override { return arena.make<TestProbe>(mode_); }
+  [[nodiscard]] http::Filter* make(Arena& arena, const MatchFacts&) const override {
+    return arena.make<TestProbe>(mode_);
+  }
 
  private:
   Mode mode_;

@@ -13,13 +13,14 @@ std::string error_of(const std::string& text) {
 
 TEST(Config, ReadsEveryType) {
   Options options;
-  ASSERT_TRUE(load_text("workers: 3\n"
-                        "timeouts: {requestHeader: 5s, keepAlive: 500ms, request: 0}\n"
-                        "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n"
-                        "accessLog: {path: \"off\"}\n"
-                        "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
-                        "tls: {minVersion: \"1.3\"}\nhostOwnership: shared\nsslRedirect: false\nwatchNamespaces: [a, b]\n",
-                        "f", options));
+  ASSERT_TRUE(
+      load_text("workers: 3\n"
+                "timeouts: {requestHeader: 5s, keepAlive: 500ms, request: 0}\n"
+                "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n"
+                "accessLog: {path: \"off\"}\n"
+                "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
+                "tls: {minVersion: \"1.3\"}\nhostOwnership: shared\nsslRedirect: false\nwatchNamespaces: [a, b]\n",
+                "f", options));
   EXPECT_EQ(options.settings.workers, 3u);
   EXPECT_EQ(options.settings.timeouts->request_header, 5000u);
   EXPECT_EQ(options.settings.timeouts->keep_alive, 500u);
@@ -39,7 +40,8 @@ TEST(Config, ReadsEveryType) {
 }
 
 TEST(Config, AnUnknownKeyNamesFileLineAndTheNearest) {
-  EXPECT_EQ(error_of("workers: 1\ntimeouts:\n  requestHeadr: 5s\n"), "sluice.yaml:3: timeouts.requestHeadr is unknown; did you mean timeouts.requestHeader?");
+  EXPECT_EQ(error_of("workers: 1\ntimeouts:\n  requestHeadr: 5s\n"),
+            "sluice.yaml:3: timeouts.requestHeadr is unknown; did you mean timeouts.requestHeader?");
   EXPECT_EQ(error_of("trustedProxy: []\n"), "sluice.yaml:1: trustedProxy is unknown; did you mean trustedProxies?");
 }
 
@@ -80,7 +82,8 @@ TEST(Config, EveryRowAcceptsItsStatedDefault) {
       key = key.substr(dot + 1);
     }
     const bool quoted = row.type == ValueType::text;
-    text += indent + std::string(key) + ": " + (quoted ? "\"" : "") + std::string(row.standard) + (quoted ? "\"" : "") + "\n";
+    text += indent + std::string(key) + ": " + (quoted ? "\"" : "") + std::string(row.standard) + (quoted ? "\"" : "") +
+            "\n";
     const auto status = load_text(text, "f", options);
     EXPECT_TRUE(status) << row.key << ": " << (status ? "" : status.error().message);
   }
@@ -117,7 +120,8 @@ TEST(Config, BrokenFiles) {
 
 TEST(Config, TheReferenceNamesEveryKey) {
   const std::string text = reference_markdown();
-  for (const OptionRow& row : option_table()) EXPECT_NE(text.find(fmt::format("| `{}` |", row.key)), std::string::npos) << row.key;
+  for (const OptionRow& row : option_table())
+    EXPECT_NE(text.find(fmt::format("| `{}` |", row.key)), std::string::npos) << row.key;
 }
 
 }  // namespace

@@ -13,8 +13,10 @@ using testing::HasSubstr;
 
 // `cluster` and `user`: the inside of the two mappings.
 std::string config(const std::string& cluster, const std::string& user) {
-  return "apiVersion: v1\nkind: Config\ncurrent-context: main\nclusters: [{name: c, cluster: {" + cluster + "}}]\nusers: [{name: me, user: {" + user +
-         "}}]\ncontexts:\n- {name: main, context: {cluster: c, user: me, namespace: shop}}\n- {name: anonymous, context: {cluster: c}}\n- {name: lost, context: {cluster: "
+  return "apiVersion: v1\nkind: Config\ncurrent-context: main\nclusters: [{name: c, cluster: {" + cluster +
+         "}}]\nusers: [{name: me, user: {" + user +
+         "}}]\ncontexts:\n- {name: main, context: {cluster: c, user: me, namespace: shop}}\n- {name: anonymous, "
+         "context: {cluster: c}}\n- {name: lost, context: {cluster: "
          "gone, user: me}}\n";
 }
 constexpr const char* kServer = "server: 'https://api.example:6443/'";
@@ -25,9 +27,10 @@ std::string error_of(const std::string& cluster, const std::string& user, const 
 }
 
 TEST(Kubeconfig, FilesAreRelativeToIt) {
-  const auto access = parse_kubeconfig(config(std::string(kServer) + ", certificate-authority: ca.crt, tls-server-name: kubernetes",
-                                              "client-certificate: me/me.crt, client-key: /abs/me.key, tokenFile: ../token"),
-                                       "/etc/kube/config");
+  const auto access =
+      parse_kubeconfig(config(std::string(kServer) + ", certificate-authority: ca.crt, tls-server-name: kubernetes",
+                              "client-certificate: me/me.crt, client-key: /abs/me.key, tokenFile: ../token"),
+                       "/etc/kube/config");
   ASSERT_TRUE(access.has_value()) << access.error().message;
   EXPECT_EQ(access->server, "https://api.example:6443");
   EXPECT_EQ(access->tls_server_name, "kubernetes");
@@ -39,9 +42,10 @@ TEST(Kubeconfig, FilesAreRelativeToIt) {
 }
 
 TEST(Kubeconfig, InlineDataIsDecodedAndWinsOverFiles) {
-  const auto access = parse_kubeconfig(config(std::string(kServer) + ", certificate-authority-data: 'Q0E=', certificate-authority: ca.crt",
-                                              "client-certificate-data: Q0VSVA==, client-key-data: \"S0\\nVZ\", token: abc"),
-                                       "config");
+  const auto access = parse_kubeconfig(
+      config(std::string(kServer) + ", certificate-authority-data: 'Q0E=', certificate-authority: ca.crt",
+             "client-certificate-data: Q0VSVA==, client-key-data: \"S0\\nVZ\", token: abc"),
+      "config");
   ASSERT_TRUE(access.has_value()) << access.error().message;
   EXPECT_EQ(access->ca_pem, "CA");
   EXPECT_EQ(access->ca_file, "");
@@ -68,7 +72,8 @@ TEST(Kubeconfig, ProgramsAreRefusedNamingUserAndFile) {
 }
 
 TEST(Kubeconfig, WhatWouldWeakenTlsIsRefused) {
-  EXPECT_THAT(error_of(std::string(kServer) + ", insecure-skip-tls-verify: true", ""), HasSubstr("insecure-skip-tls-verify is refused"));
+  EXPECT_THAT(error_of(std::string(kServer) + ", insecure-skip-tls-verify: true", ""),
+              HasSubstr("insecure-skip-tls-verify is refused"));
   EXPECT_THAT(error_of("server: 'http://api.example'", ""), HasSubstr("plain http"));
   EXPECT_THAT(error_of(std::string(kServer) + ", proxy-url: 'http://p'", ""), HasSubstr("proxy-url"));
   EXPECT_THAT(error_of("server: 'https://user@api.example'", ""), HasSubstr("no plain https address"));
@@ -78,9 +83,11 @@ TEST(Kubeconfig, WhatWouldWeakenTlsIsRefused) {
 TEST(Kubeconfig, MistakesNameTheFieldAndTheFile) {
   EXPECT_THAT(error_of("", ""), HasSubstr("clusters[name=c].cluster.server: no server address"));
   EXPECT_THAT(error_of(kServer, "client-certificate: a.crt"), HasSubstr("certificate without a client key"));
-  EXPECT_THAT(error_of(std::string(kServer) + ", certificate-authority-data: '!!'", ""), HasSubstr("certificate-authority-data is not base64"));
+  EXPECT_THAT(error_of(std::string(kServer) + ", certificate-authority-data: '!!'", ""),
+              HasSubstr("certificate-authority-data is not base64"));
   EXPECT_THAT(error_of(kServer, "username: a, password: b"), HasSubstr("username is not supported"));
-  for (const char* text : {"", "[]", "a: [", "3", "current-context: x", "current-context: x\ncontexts: 7", "contexts: [1]\ncurrent-context: a"}) {
+  for (const char* text : {"", "[]", "a: [", "3", "current-context: x", "current-context: x\ncontexts: 7",
+                           "contexts: [1]\ncurrent-context: a"}) {
     const auto access = parse_kubeconfig(text, "/f");
     ASSERT_FALSE(access.has_value()) << text;
     EXPECT_THAT(access.error().message, HasSubstr("/f")) << text;

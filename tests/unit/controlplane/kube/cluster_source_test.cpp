@@ -1,5 +1,6 @@
-// The whole source against an API server double that misbehaves: after each fault the state must equal the server's, what was not touched must never
-// have been missing, and a further change must arrive. Timers are short; nothing here measures time.
+// The whole source against an API server double that misbehaves: after each fault the state must equal the server's,
+// what was not touched must never have been missing, and a further change must arrive. Timers are short; nothing here
+// measures time.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,9 +17,9 @@ namespace sluice::kube {
 namespace {
 
 using nlohmann::json;
-using store::Kind;
 using sluice::testkit::FakeApiServer;
 using sluice::testkit::TempFolder;
+using store::Kind;
 
 constexpr std::chrono::seconds kPatience{10};
 
@@ -38,15 +39,25 @@ constexpr KindPath kPaths[] = {{Kind::ingress, "/apis/networking.k8s.io/v1/ingre
 
 json body_of(Kind kind) {
   switch (kind) {
-    case Kind::ingress: return {{"spec", json::object()}};
-    case Kind::ingress_class: return {{"spec", {{"controller", "sluice.dev/ingress-controller"}}}};
-    case Kind::service: return {{"spec", {{"ports", json::array({{{"port", 80}}})}}}};
-    case Kind::endpoint_slice: return {{"addressType", "IPv4"}, {"endpoints", json::array()}};
-    case Kind::secret: return {{"type", "Opaque"}, {"data", {{"k", "djE="}}}};
-    case Kind::config_map: return {{"data", {{"k", "v"}}}};
-    case Kind::namespace_: return json::object();
+    case Kind::ingress:
+      return {{"spec", json::object()}};
+    case Kind::ingress_class:
+      return {{"spec", {{"controller", "sluice.dev/ingress-controller"}}}};
+    case Kind::service:
+      return {{"spec", {{"ports", json::array({{{"port", 80}}})}}}};
+    case Kind::endpoint_slice:
+      return {{"addressType", "IPv4"}, {"endpoints", json::array()}};
+    case Kind::secret:
+      return {{"type", "Opaque"}, {"data", {{"k", "djE="}}}};
+    case Kind::config_map:
+      return {{"data", {{"k", "v"}}}};
+    case Kind::namespace_:
+      return json::object();
     case Kind::route:
-      return {{"spec", {{"parentRefs", json::array({{{"kind", "IngressClass"}, {"group", "networking.k8s.io"}, {"name", "web"}}})}, {"rules", json::array({json::object()})}}}};
+      return {
+          {"spec",
+           {{"parentRefs", json::array({{{"kind", "IngressClass"}, {"group", "networking.k8s.io"}, {"name", "web"}}})},
+            {"rules", json::array({json::object()})}}}};
   }
   return {};
 }
@@ -113,7 +124,9 @@ class ClusterSourceTest : public ::testing::Test {
       undecodable.insert(bad->ref);
     } else {
       auto& list = std::get<store::Replace>(change);
-      std::erase_if(objects, [&](const auto& item) { return item.first.kind == list.kind && (list.ns.empty() || item.first.key.ns == list.ns); });
+      std::erase_if(objects, [&](const auto& item) {
+        return item.first.kind == list.kind && (list.ns.empty() || item.first.key.ns == list.ns);
+      });
       for (auto& object : list.objects) set(std::move(object));
     }
     if (!watch_keepers || synced == 0) return;
@@ -184,7 +197,8 @@ class ClusterSourceTest : public ::testing::Test {
       run_for(std::chrono::milliseconds(20));
       why = difference();
       return why.empty();
-    })) << when << ": " << why;
+    })) << when
+        << ": " << why;
   }
   void expect_synced() {
     ASSERT_TRUE(run_until([&] { return synced > 0; }));
@@ -197,13 +211,17 @@ class ClusterSourceTest : public ::testing::Test {
     if (HasFailure()) return;
     change_everything();
     expect_equal("a change after " + name);
-    EXPECT_TRUE(missing.empty()) << name << ": untouched objects were missing for a while, the first a " << store::kind_name(missing.begin()->kind);
+    EXPECT_TRUE(missing.empty()) << name << ": untouched objects were missing for a while, the first a "
+                                 << store::kind_name(missing.begin()->kind);
     EXPECT_EQ(synced, 1) << name;
     server.command({{"op", "clear"}});
   }
   // Every object kind must have been hit: all armed faults are used up.
   void expect_faults_used(const std::string& name) {
-    EXPECT_TRUE(run_until([&] { return server.command({{"op", "armed"}})["armed"] == 0; })) << name << ": the fault never happened";
+    EXPECT_TRUE(run_until([&] {
+      return server.command({{"op", "armed"}})["armed"] == 0;
+    })) << name
+        << ": the fault never happened";
   }
   size_t requests_with(const std::string& text, const std::string& without = "\n") {
     size_t count = 0;
@@ -250,8 +268,8 @@ TEST_F(ClusterSourceTest, FaultsOfARunningWatch) {
   expect_synced();
   ASSERT_FALSE(HasFailure());
   for (int round = 0; round < rounds(); ++round) {
-    for (const std::string what :
-         {"gone", "error500", "error429", "half_line", "garbage", "oversized", "unknown", "duplicate", "reorder", "silent"}) {
+    for (const std::string what : {"gone", "error500", "error429", "half_line", "garbage", "oversized", "unknown",
+                                   "duplicate", "reorder", "silent"}) {
       for (const KindPath& kind : kPaths) {
         json more = {{"path", kind.path}};
         if (what.starts_with("error")) more["code"] = std::stoi(what.substr(5));
@@ -355,7 +373,9 @@ TEST_F(ClusterSourceTest, ATrulyEmptyListAfterAnOutageIsHonoured) {
   server.command({{"op", "compact"}});
   server.command({{"op", "up"}});
   expect_equal("everything deleted");
-  EXPECT_EQ(std::count_if(objects.begin(), objects.end(), [](const auto& item) { return item.first.kind == Kind::ingress; }), 0);
+  EXPECT_EQ(
+      std::count_if(objects.begin(), objects.end(), [](const auto& item) { return item.first.kind == Kind::ingress; }),
+      0);
 }
 
 TEST_F(ClusterSourceTest, BookmarksAloneKeepTheVersionFresh) {
@@ -405,7 +425,8 @@ TEST_F(ClusterSourceTest, AnotherAuthoritysCertificateIsNotSpokenTo) {
   expect_synced();
   ASSERT_FALSE(HasFailure());
   const auto other = sluice::testkit::make_certificate("apiserver", "IP:127.0.0.1");
-  const std::string certificate = folder.write("other.crt", other.certificate), key = folder.write("other.key", other.key);
+  const std::string certificate = folder.write("other.crt", other.certificate),
+                    key = folder.write("other.key", other.key);
   server.command({{"op", "certificate"}, {"cert", certificate}, {"key", key}});
   server.command({{"op", "requests"}});
   server.command({{"op", "cut"}});
@@ -456,8 +477,14 @@ TEST(ClientCertificate, IsPresented) {
     auto transport = make_transport(io, access);
     ASSERT_TRUE(transport.has_value()) << transport.error().message;
     std::optional<Result<Reply>> reply;
-    (*transport)->send({.method = Method::get, .target = "/version", .accept = "application/json", .content_type = {}, .body = {}, .max_body = 1 << 20},
-                       [&](Result<Reply> got) { reply = std::move(got); });
+    (*transport)
+        ->send({.method = Method::get,
+                .target = "/version",
+                .accept = "application/json",
+                .content_type = {},
+                .body = {},
+                .max_body = 1 << 20},
+               [&](Result<Reply> got) { reply = std::move(got); });
     const auto work = boost::asio::make_work_guard(io);  // else run_for returns at once
     for (int i = 0; i < 1000 && !reply; ++i) {
       io.restart();
@@ -527,8 +554,8 @@ TEST_F(ClusterSourceTest, WatchedNamespacesAreMirroredEachAlone) {
   start(access(), {"x", "y"});
   ASSERT_TRUE(run_until([&] { return synced == 1; }));
   const auto both = [&] {
-    return objects.contains({Kind::service, {"x", "s"}}) && objects.contains({Kind::service, {"y", "s"}}) && objects.contains({Kind::namespace_, {"", "x"}}) &&
-           objects.contains({Kind::namespace_, {"", "y"}});
+    return objects.contains({Kind::service, {"x", "s"}}) && objects.contains({Kind::service, {"y", "s"}}) &&
+           objects.contains({Kind::namespace_, {"", "x"}}) && objects.contains({Kind::namespace_, {"", "y"}});
   };
   EXPECT_TRUE(both());
   EXPECT_FALSE(objects.contains({Kind::service, {"z", "s"}}));
@@ -551,7 +578,9 @@ class ContentTest : public ClusterSourceTest {
     const store::Secret* found = secret(name);
     return found != nullptr && found->loaded && found->data.contains("k") && found->data.at("k").reveal() == value;
   }
-  void put_secret(const std::string& name, const std::string& value64) { put(kPaths[4], name, {{"data", {{"k", value64}}}}); }
+  void put_secret(const std::string& name, const std::string& value64) {
+    put(kPaths[4], name, {{"data", {{"k", value64}}}});
+  }
 };
 
 TEST_F(ContentTest, OnlyWantedSecretsAreFetchedAndFollowed) {

@@ -13,19 +13,27 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 std::string object(const std::string& name, int version) {
-  return fmt::format(R"({{"metadata":{{"namespace":"a","name":"{}","uid":"u","resourceVersion":"{}"}},"data":{{"k":"v"}}}})", name, version);
+  return fmt::format(
+      R"({{"metadata":{{"namespace":"a","name":"{}","uid":"u","resourceVersion":"{}"}},"data":{{"k":"v"}}}})", name,
+      version);
 }
 std::string event(const std::string& type, const std::string& name, int version) {
   return fmt::format(R"({{"type":"{}","object":{}}})", type, object(name, version)) + "\n";
 }
 std::string bookmark(int version) {
-  return fmt::format(R"({{"type":"BOOKMARK","object":{{"kind":"ConfigMap","metadata":{{"resourceVersion":"{}"}}}}}})", version) + "\n";
+  return fmt::format(R"({{"type":"BOOKMARK","object":{{"kind":"ConfigMap","metadata":{{"resourceVersion":"{}"}}}}}})",
+                     version) +
+         "\n";
 }
 std::string error(int code, int retry = 0) {
-  return fmt::format(R"({{"type":"ERROR","object":{{"kind":"Status","code":{},"message":"m","details":{{"retryAfterSeconds":{}}}}}}})", code, retry) + "\n";
+  return fmt::format(
+             R"({{"type":"ERROR","object":{{"kind":"Status","code":{},"message":"m","details":{{"retryAfterSeconds":{}}}}}}})",
+             code, retry) +
+         "\n";
 }
 std::string list(const std::vector<std::string>& items, int version, const std::string& more = {}) {
-  std::string text = fmt::format(R"({{"kind":"ConfigMapList","metadata":{{"resourceVersion":"{}","continue":"{}"}},"items":[)", version, more);
+  std::string text = fmt::format(
+      R"({{"kind":"ConfigMapList","metadata":{{"resourceVersion":"{}","continue":"{}"}},"items":[)", version, more);
   for (size_t i = 0; i < items.size(); ++i) text += (i == 0 ? "" : ",") + items[i];
   return text + "]}";
 }
@@ -42,7 +50,9 @@ Result<Reply> answered(int status, uint32_t retry = 0) {
   reply.retry_after_s = retry;
   return reply;
 }
-Head head(int status, uint32_t retry = 0, std::string type = "application/json") { return {status, std::move(type), retry}; }
+Head head(int status, uint32_t retry = 0, std::string type = "application/json") {
+  return {status, std::move(type), retry};
+}
 
 // "+name", "-name", "!name" (undecodable), "[ns: names]" for a Replace.
 std::vector<std::string> told(const Reflector::Actions& actions) {
@@ -148,8 +158,9 @@ TEST_F(ReflectorTest, AHalfListIsNeverApplied) {
 }
 
 TEST_F(ReflectorTest, BadListsAreRefusedWhole) {
-  for (const std::string& body : {std::string("<html>"), std::string("{}"), list({object("x", 1)}, 10).substr(0, 60), std::string(R"({"kind":"Status"})"),
-                                  std::string(R"({"kind":"ConfigMapList","metadata":{},"items":[]})")}) {
+  for (const std::string& body :
+       {std::string("<html>"), std::string("{}"), list({object("x", 1)}, 10).substr(0, 60),
+        std::string(R"({"kind":"Status"})"), std::string(R"({"kind":"ConfigMapList","metadata":{},"items":[]})")}) {
     Reflector reflector = make();
     (void)reflector.start(now);
     auto actions = reflector.on_list(now, ok(body));
@@ -170,7 +181,8 @@ TEST_F(ReflectorTest, AListOfAWrongContentTypeIsNoList) {
 
 TEST_F(ReflectorTest, EventsAreToldAndAdvanceTheVersion) {
   Reflector reflector = watching();
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "y", 11) + event("MODIFIED", "x", 12))), ElementsAre("+y11", "+x12"));
+  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "y", 11) + event("MODIFIED", "x", 12))),
+              ElementsAre("+y11", "+x12"));
   EXPECT_THAT(told(reflector.on_watch_bytes(now, event("DELETED", "y", 13))), ElementsAre("-y"));
   const auto actions = reflector.on_watch_end(now + 400'000, {});
   EXPECT_THAT(*actions.watch, HasSubstr("resourceVersion=13&"));
@@ -201,7 +213,8 @@ TEST_F(ReflectorTest, HalfALineAtTheEndIsDropped) {
   auto actions = reflector.on_watch_end(now + 5000, fail("cut"));
   EXPECT_THAT(*actions.watch, HasSubstr("resourceVersion=10&"));
   (void)reflector.on_watch_head(now, head(200));
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "z", 12))), ElementsAre("+z12")) << "the half line is not joined to it";
+  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "z", 12))), ElementsAre("+z12"))
+      << "the half line is not joined to it";
 }
 
 TEST_F(ReflectorTest, GoneAsStatusAndAsEventBothList) {
@@ -220,7 +233,8 @@ TEST_F(ReflectorTest, GoneAsStatusAndAsEventBothList) {
     EXPECT_THAT(told(actions), IsEmpty()) << "nothing after an ERROR counts";
     actions = after_wait(reflector, 800, 1600);
     EXPECT_EQ(actions.list, "/api/v1/configmaps?limit=500");
-    EXPECT_THAT(told(reflector.on_list(now, ok(list({object("y", 1)}, 30)))), ElementsAre("[: y]")) << "the lost DELETE of x";
+    EXPECT_THAT(told(reflector.on_list(now, ok(list({object("y", 1)}, 30)))), ElementsAre("[: y]"))
+        << "the lost DELETE of x";
   }
 }
 
@@ -292,14 +306,18 @@ TEST_F(ReflectorTest, BackoffDoublesToThirtySecondsWithJitterAndResets) {
 
 TEST_F(ReflectorTest, RepeatedEventsDoNoHarm) {
   Reflector reflector = watching();
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "y", 11) + event("ADDED", "y", 11))), ElementsAre("+y11"));
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("DELETED", "y", 12) + event("DELETED", "y", 12) + event("ADDED", "y", 11))), ElementsAre("-y"));
+  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "y", 11) + event("ADDED", "y", 11))),
+              ElementsAre("+y11"));
+  EXPECT_THAT(told(reflector.on_watch_bytes(
+                  now, event("DELETED", "y", 12) + event("DELETED", "y", 12) + event("ADDED", "y", 11))),
+              ElementsAre("-y"));
   EXPECT_TRUE(reflector.on_watch_end(now + 5000, {}).watch) << "repetition is no disorder";
 }
 
 TEST_F(ReflectorTest, ReorderedEventsKeepTheNewestAndListAfterwards) {
   Reflector reflector = watching();
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("MODIFIED", "x", 14) + event("MODIFIED", "x", 12))), ElementsAre("+x14"));
+  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("MODIFIED", "x", 14) + event("MODIFIED", "x", 12))),
+              ElementsAre("+x14"));
   EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "z", 13))), ElementsAre("+z13"));
   const auto actions = reflector.on_watch_end(now + 5000, {});
   EXPECT_TRUE(actions.list) << "another one may have been overtaken by the end";
@@ -307,7 +325,8 @@ TEST_F(ReflectorTest, ReorderedEventsKeepTheNewestAndListAfterwards) {
 
 TEST_F(ReflectorTest, ADeletedObjectIsNotRaisedByAnOlderEvent) {
   Reflector reflector = watching();
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("DELETED", "x", 15) + event("MODIFIED", "x", 14))), ElementsAre("-x"));
+  EXPECT_THAT(told(reflector.on_watch_bytes(now, event("DELETED", "x", 15) + event("MODIFIED", "x", 14))),
+              ElementsAre("-x"));
   EXPECT_THAT(told(reflector.on_watch_bytes(now, event("ADDED", "x", 16))), ElementsAre("+x16"));
 }
 
@@ -329,9 +348,10 @@ TEST_F(ReflectorTest, InitialEventsFromZeroDoNotAdvanceTheVersion) {
 }
 
 TEST_F(ReflectorTest, GarbageAndOversizedLinesList) {
-  for (const std::string& bytes : {std::string("{\"type\":\n"), std::string("nonsense\n"), std::string("{\"type\":\"NEW\",\"object\":{}}\n"),
-                                   std::string("{\"type\":\"ADDED\",\"object\":{}}\n"), std::string("{\"type\":\"ADDED\"}\n"), std::string("[]\n"),
-                                   std::string(kMaxLine + 1, 'x')}) {
+  for (const std::string& bytes :
+       {std::string("{\"type\":\n"), std::string("nonsense\n"), std::string("{\"type\":\"NEW\",\"object\":{}}\n"),
+        std::string("{\"type\":\"ADDED\",\"object\":{}}\n"), std::string("{\"type\":\"ADDED\"}\n"), std::string("[]\n"),
+        std::string(kMaxLine + 1, 'x')}) {
     Reflector reflector = watching();
     const auto actions = reflector.on_watch_bytes(now, bytes);
     EXPECT_TRUE(actions.cancel) << bytes.substr(0, 30);
@@ -458,7 +478,8 @@ TEST_F(ReflectorTest, MetadataOnlyAsksForItAndDropsAnnotations) {
   auto actions = reflector.start(now);
   EXPECT_EQ(actions.list, "/api/v1/configmaps?limit=500&fieldSelector=type%21%3Dx");
   EXPECT_EQ(reflector.accept(), "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
-  actions = reflector.on_list(now, ok(list({R"({"metadata":{"namespace":"a","name":"s","annotations":{"last-applied":"key"}}})"}, 10)));
+  actions = reflector.on_list(
+      now, ok(list({R"({"metadata":{"namespace":"a","name":"s","annotations":{"last-applied":"key"}}})"}, 10)));
   const auto& replace = std::get<store::Replace>(actions.changes.at(0));
   EXPECT_TRUE(store::meta_of(replace.objects.at(0)).annotations.empty());
   EXPECT_EQ(reflector.accept(), "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
@@ -478,7 +499,8 @@ TEST_F(ReflectorTest, AScopeOfOneNameNeverReplaces) {
   with.only_name = "a";
   Reflector reflector = make(with);
   (void)reflector.start(now);
-  EXPECT_THAT(told(reflector.on_list(now, ok(list({R"({"metadata":{"name":"a","resourceVersion":"3"}})"}, 10)))), ElementsAre("+a3"));
+  EXPECT_THAT(told(reflector.on_list(now, ok(list({R"({"metadata":{"name":"a","resourceVersion":"3"}})"}, 10)))),
+              ElementsAre("+a3"));
   Reflector none = make(with);
   (void)none.start(now);
   EXPECT_THAT(told(none.on_list(now, ok(list({}, 10)))), ElementsAre("-a"));
@@ -493,7 +515,8 @@ TEST_F(ReflectorTest, UndecodableObjectsAreToldAndTheRestServed) {
   const std::string good = R"({"metadata":{"namespace":"a","name":"good","resourceVersion":"6"},"spec":{}})";
   EXPECT_THAT(told(reflector.on_list(now, ok(list({bad, "{}", good}, 10)))), ElementsAre("[: good]", "!bad"));
   (void)reflector.on_watch_head(now, head(200));
-  EXPECT_THAT(told(reflector.on_watch_bytes(now, R"({"type":"MODIFIED","object":)" + bad.substr(0, bad.find("\"5\"")) + R"("11"},"spec":{"rules":8}}})" + "\n")),
+  EXPECT_THAT(told(reflector.on_watch_bytes(now, R"({"type":"MODIFIED","object":)" + bad.substr(0, bad.find("\"5\"")) +
+                                                     R"("11"},"spec":{"rules":8}}})" + "\n")),
               ElementsAre("!bad"));
 }
 

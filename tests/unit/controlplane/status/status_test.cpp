@@ -42,7 +42,8 @@ translate::ObjectStatus verdict(const std::string& name, bool accepted, bool res
   return out;
 }
 
-Problem problem(const std::string& field, const std::string& reason, const std::string& text, Severity severity = Severity::error) {
+Problem problem(const std::string& field, const std::string& reason, const std::string& text,
+                Severity severity = Severity::error) {
   return {route_ref("cart"), field, reason, severity, text};
 }
 
@@ -61,7 +62,9 @@ const Condition* find(const WantedRoute& route, const std::string& type) {
 }
 
 std::string route_json(const json& status = nullptr) {
-  json route = {{"kind", "Route"}, {"metadata", {{"name", "cart"}, {"namespace", "shop"}, {"uid", "uid-cart"}, {"resourceVersion", "12"}}}};
+  json route = {
+      {"kind", "Route"},
+      {"metadata", {{"name", "cart"}, {"namespace", "shop"}, {"uid", "uid-cart"}, {"resourceVersion", "12"}}}};
   if (!status.is_null()) route["status"] = status;
   return route.dump();
 }
@@ -89,7 +92,8 @@ TEST(WantedRoutes, GoodRouteIsAcceptedAndResolved) {
 }
 
 TEST(WantedRoutes, RefusedRouteSaysWhyAndWhere) {
-  const WantedRoute route = wanted_route(false, true, {problem("spec.hostnames[0]", "HostConflict", "a.example belongs to other/older")});
+  const WantedRoute route =
+      wanted_route(false, true, {problem("spec.hostnames[0]", "HostConflict", "a.example belongs to other/older")});
   EXPECT_FALSE(find(route, "Accepted")->status);
   EXPECT_EQ(find(route, "Accepted")->reason, "HostConflict");
   EXPECT_EQ(find(route, "Accepted")->message, "spec.hostnames[0]: a.example belongs to other/older");
@@ -97,7 +101,8 @@ TEST(WantedRoutes, RefusedRouteSaysWhyAndWhere) {
 }
 
 TEST(WantedRoutes, MissingBackendIsUnresolvedNotInvalid) {
-  const WantedRoute route = wanted_route(true, false, {problem("spec.rules[0].backendRefs[0].name", "BackendNotFound", "no Service shop/gone")});
+  const WantedRoute route = wanted_route(
+      true, false, {problem("spec.rules[0].backendRefs[0].name", "BackendNotFound", "no Service shop/gone")});
   EXPECT_TRUE(find(route, "Accepted")->status);
   EXPECT_FALSE(find(route, "ResolvedRefs")->status);
   EXPECT_EQ(find(route, "ResolvedRefs")->reason, "BackendNotFound");
@@ -105,7 +110,9 @@ TEST(WantedRoutes, MissingBackendIsUnresolvedNotInvalid) {
 }
 
 TEST(WantedRoutes, OneBadRuleBesideGoodOnesIsPartiallyInvalid) {
-  const WantedRoute route = wanted_route(true, true, {problem("spec.rules[1].matches[0].path.value", "NotARegex", "missing )"), problem("", "Note", "x", Severity::warning)});
+  const WantedRoute route = wanted_route(true, true,
+                                         {problem("spec.rules[1].matches[0].path.value", "NotARegex", "missing )"),
+                                          problem("", "Note", "x", Severity::warning)});
   EXPECT_TRUE(find(route, "Accepted")->status);
   ASSERT_NE(find(route, "PartiallyInvalid"), nullptr);
   EXPECT_TRUE(find(route, "PartiallyInvalid")->status);
@@ -121,15 +128,18 @@ TEST(WantedRoutes, RefusedWithoutAProblemStillHasAReason) {
 
 TEST(WantedRoutes, MessagesAreBounded) {
   std::vector<Problem> problems;
-  for (int i = 0; i < 100; ++i) problems.push_back(problem("f" + std::to_string(i), "HostConflict", std::string(300, 'x')));
+  for (int i = 0; i < 100; ++i)
+    problems.push_back(problem("f" + std::to_string(i), "HostConflict", std::string(300, 'x')));
   EXPECT_LE(find(wanted_route(false, true, problems), "Accepted")->message.size(), 1024u);
 }
 
 TEST(WantedEvents, OnePerObjectFieldAndReason) {
   translate::Translation translation;
-  translation.problems = {problem("a", "HostConflict", "first"), problem("a", "HostConflict", "second"), problem("b", "HostConflict", "third")};
-  const std::vector<Problem> undecodable = {{{Kind::ingress, {"shop", "bad"}}, "spec.rules", "WrongType", Severity::error, "must be a list"},
-                                            {{Kind::ingress, {"", ""}}, "", "WrongType", Severity::error, "nameless"}};
+  translation.problems = {problem("a", "HostConflict", "first"), problem("a", "HostConflict", "second"),
+                          problem("b", "HostConflict", "third")};
+  const std::vector<Problem> undecodable = {
+      {{Kind::ingress, {"shop", "bad"}}, "spec.rules", "WrongType", Severity::error, "must be a list"},
+      {{Kind::ingress, {"", ""}}, "", "WrongType", Severity::error, "nameless"}};
   const Wanted wanted = wanted_of(translation, undecodable, snapshot_with_route("cart"));
   ASSERT_EQ(wanted.events.size(), 3u);
   EXPECT_EQ(wanted.events[0].problem.object.key.name, "bad");
@@ -162,7 +172,8 @@ TEST(RouteStatus, NothingIsWrittenWhenItAlreadySaysSo) {
 
 TEST(RouteStatus, TransitionTimeMovesOnlyWithTheStatus) {
   const json before = patch_of(route_json(), wanted_route(true, true, {}), Programmed::pending, kThen)["status"];
-  WantedRoute now = wanted_route(true, false, {problem("spec.rules[0].backendRefs[0].name", "BackendNotFound", "no Service")});
+  WantedRoute now =
+      wanted_route(true, false, {problem("spec.rules[0].backendRefs[0].name", "BackendNotFound", "no Service")});
   now.generation = 4;
   const json after = patch_of(route_json(before), now, Programmed::yes)["status"]["conditions"];
   EXPECT_EQ(with(after, "Accepted")["lastTransitionTime"], rfc3339(kThen));
@@ -173,9 +184,11 @@ TEST(RouteStatus, TransitionTimeMovesOnlyWithTheStatus) {
 
 TEST(RouteStatus, OtherControllersParentsStayAndOurOldOnesGo) {
   json status = {{"parents", json::array()}};
-  const json foreign = {{"parentRef", {{"name", "theirs"}}}, {"controllerName", "other.example/x"}, {"conditions", json::array()}};
+  const json foreign = {
+      {"parentRef", {{"name", "theirs"}}}, {"controllerName", "other.example/x"}, {"conditions", json::array()}};
   status["parents"].push_back(foreign);
-  status["parents"].push_back({{"parentRef", {{"name", "left"}}}, {"controllerName", kController}, {"conditions", json::array()}});
+  status["parents"].push_back(
+      {{"parentRef", {{"name", "left"}}}, {"controllerName", kController}, {"conditions", json::array()}});
   const json parents = patch_of(route_json(status), wanted_route(true, true, {}), Programmed::yes)["status"]["parents"];
   ASSERT_EQ(parents.size(), 2u);
   EXPECT_EQ(parents[0], foreign);
@@ -187,7 +200,8 @@ TEST(RouteStatus, ProgrammedTellsTheTruth) {
   json condition = with(patch_of(route_json(), good, Programmed::pending)["status"]["conditions"], "Programmed");
   EXPECT_EQ(condition["status"], "False");
   EXPECT_EQ(condition["reason"], "Pending");
-  condition = with(patch_of(route_json(), wanted_route(false, true, {}), Programmed::no)["status"]["conditions"], "Programmed");
+  condition =
+      with(patch_of(route_json(), wanted_route(false, true, {}), Programmed::no)["status"]["conditions"], "Programmed");
   EXPECT_EQ(condition["status"], "False");
   EXPECT_EQ(condition["reason"], "Invalid");
 }
@@ -197,7 +211,8 @@ TEST(RouteStatus, StrangeObjectsAreErrorsNotCrashes) {
   for (const char* text : {"", "[]", "{}", "{\"metadata\":3}", "{\"metadata\":{\"uid\":\"another\"}}"}) {
     EXPECT_FALSE(route_status_patch(text, wanted, Programmed::yes, kController, kNow).has_value()) << text;
   }
-  for (const json& status : {json(3), json::array(), json{{"parents", "x"}, {"conditions", 4}}, json{{"parents", {1, nullptr}}, {"conditions", {nullptr, {{"type", 7}}}}}}) {
+  for (const json& status : {json(3), json::array(), json{{"parents", "x"}, {"conditions", 4}},
+                             json{{"parents", {1, nullptr}}, {"conditions", {nullptr, {{"type", 7}}}}}}) {
     EXPECT_FALSE(patch_of(route_json(status), wanted, Programmed::yes).is_null()) << status;
   }
 }
@@ -208,7 +223,8 @@ TEST(RouteStatus, WrongTypesInMetadataAreCarriedNotThrownUpon) {
 }
 
 TEST(RouteStatus, BytesThatAreNoUtf8AreReplaced) {
-  const json patch = patch_of(route_json(), wanted_route(false, true, {problem("f", "HostConflict", "\xff\xfe")}), Programmed::no);
+  const json patch =
+      patch_of(route_json(), wanted_route(false, true, {problem("f", "HostConflict", "\xff\xfe")}), Programmed::no);
   EXPECT_NE(patch.dump().find("\xef\xbf\xbd"), std::string::npos);
 }
 
@@ -297,8 +313,13 @@ TEST(Events, JsonNamesObjectFieldAndReason) {
   ledger.want({event("host is taken")}, 0);
   const auto due = ledger.due(0, kThen, 1);
   const json object = json::parse(event_json(due.at(0), kController, "pod-1", kNow));
-  EXPECT_EQ(object["involvedObject"],
-            (json{{"apiVersion", "networking.k8s.io/v1"}, {"kind", "Ingress"}, {"namespace", "shop"}, {"name", "cart"}, {"uid", "u1"}, {"resourceVersion", "7"}, {"fieldPath", "spec"}}));
+  EXPECT_EQ(object["involvedObject"], (json{{"apiVersion", "networking.k8s.io/v1"},
+                                            {"kind", "Ingress"},
+                                            {"namespace", "shop"},
+                                            {"name", "cart"},
+                                            {"uid", "u1"},
+                                            {"resourceVersion", "7"},
+                                            {"fieldPath", "spec"}}));
   EXPECT_EQ(object["reason"], "HostConflict");
   EXPECT_EQ(object["message"], "host is taken");
   EXPECT_EQ(object["type"], "Warning");

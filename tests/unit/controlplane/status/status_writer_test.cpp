@@ -20,7 +20,9 @@ class StatusWriterTest : public ::testing::Test {
  protected:
   StatusWriterTest() {
     log::set_level(log::Level::off);
-    server.command({{"op", "put"}, {"path", kRoutes}, {"object", {{"metadata", {{"name", "cart"}, {"namespace", "shop"}}}, {"spec", json::object()}}}});
+    server.command({{"op", "put"},
+                    {"path", kRoutes},
+                    {"object", {{"metadata", {{"name", "cart"}, {"namespace", "shop"}}}, {"spec", json::object()}}}});
     uid = route()["metadata"]["uid"].get<std::string>();
     kube::ClusterAccess access;
     access.server = server.url();
@@ -43,19 +45,27 @@ class StatusWriterTest : public ::testing::Test {
   }
   Wanted wanted(int64_t generation, std::vector<store::Problem> problems = {}) {
     Wanted out;
-    out.routes.push_back({{"shop", "cart"}, uid, generation, true, {{"networking.k8s.io", "IngressClass", "", "web", "", 0}}, {{"Accepted", true, "Accepted", "ok"}}});
+    out.routes.push_back({{"shop", "cart"},
+                          uid,
+                          generation,
+                          true,
+                          {{"networking.k8s.io", "IngressClass", "", "web", "", 0}},
+                          {{"Accepted", true, "Accepted", "ok"}}});
     for (auto& problem : problems) out.events.push_back({std::move(problem), uid, "1"});
     return out;
   }
   static store::Problem problem(const std::string& text = "taken") {
     return {{Kind::route, {"shop", "cart"}}, "spec.hostnames[0]", "HostConflict", store::Severity::error, text};
   }
-  json route() { return server.command({{"op", "get"}, {"path", kRoutes}, {"ns", "shop"}, {"name", "cart"}})["object"]; }
+  json route() {
+    return server.command({{"op", "get"}, {"path", kRoutes}, {"ns", "shop"}, {"name", "cart"}})["object"];
+  }
   std::string programmed() {
     const json object = route();
     if (!object.contains("status")) return "none";
     for (const auto& condition : object["status"]["conditions"]) {
-      if (condition["type"] == "Programmed") return condition["status"].get<std::string>() + " " + condition["reason"].get<std::string>();
+      if (condition["type"] == "Programmed")
+        return condition["status"].get<std::string>() + " " + condition["reason"].get<std::string>();
     }
     return "without";
   }
@@ -64,7 +74,8 @@ class StatusWriterTest : public ::testing::Test {
     json out = json::array();
     if (!state.contains(kEvents)) return out;
     for (const auto& [key, version] : state[kEvents].items()) {
-      out.push_back(server.command({{"op", "get"}, {"path", kEvents}, {"ns", "shop"}, {"name", key.substr(5)}})["object"]);
+      out.push_back(
+          server.command({{"op", "get"}, {"path", kEvents}, {"ns", "shop"}, {"name", key.substr(5)}})["object"]);
     }
     return out;
   }

@@ -44,7 +44,8 @@ TEST(Store, ReplaceDeletesWhatIsNotListed) {
 
 TEST(Store, ReplaceInAnotherOrderIsNoChange) {
   Store store;
-  const std::vector<Object> forth = {service("a", "v"), service("a", "w"), service("a", "x"), service("b", "v"), service("b", "y")};
+  const std::vector<Object> forth = {service("a", "v"), service("a", "w"), service("a", "x"), service("b", "v"),
+                                     service("b", "y")};
   const std::vector<Object> back(forth.rbegin(), forth.rend());
   EXPECT_TRUE(store.apply(Replace{Kind::service, forth}));
   const uint64_t version = store.snapshot().version;

@@ -8,7 +8,8 @@ namespace {
 struct RewritePath : ::testing::Test {
   ChunkPool chunks;
   Arena arena{chunks};
-  std::string run(ir::RewriteKind kind, std::string_view path, std::string_view to, size_t covered, const route::Regex* regex = nullptr) {
+  std::string run(ir::RewriteKind kind, std::string_view path, std::string_view to, size_t covered,
+                  const route::Regex* regex = nullptr) {
     const auto result = rewrite_path(kind, path, to, covered, regex, arena);
     return result ? std::string(*result) : "refused:" + std::string(http::describe(result.error()).word);
   }
@@ -19,10 +20,20 @@ TEST_F(RewritePath, Prefix) {
     const char *path, *to;
     size_t covered;
     const char* result;
-  } cases[] = {{"/foo/bar", "/", 4, "/bar"},     {"/foo", "/", 4, "/"},           {"/foo/", "/", 4, "/"},          {"/foo/bar", "/x", 4, "/x/bar"},
-               {"/foo/bar", "/x/", 4, "/x/bar"}, {"/foo", "/x/", 4, "/x/"},       {"/foo", "/x", 4, "/x"},         {"/foo//bar", "/", 4, "/bar"},
-               {"/bar", "/x", 0, "/x/bar"},      {"/foo/bar", "", 4, "/bar"},     {"/foo", "", 4, "/"},            {"/foo/b%2Fc", "/x", 4, "/x/b%2Fc"}};
-  for (const auto& one : cases) EXPECT_EQ(run(ir::RewriteKind::PrefixPath, one.path, one.to, one.covered), one.result) << one.path << " " << one.to;
+  } cases[] = {{"/foo/bar", "/", 4, "/bar"},
+               {"/foo", "/", 4, "/"},
+               {"/foo/", "/", 4, "/"},
+               {"/foo/bar", "/x", 4, "/x/bar"},
+               {"/foo/bar", "/x/", 4, "/x/bar"},
+               {"/foo", "/x/", 4, "/x/"},
+               {"/foo", "/x", 4, "/x"},
+               {"/foo//bar", "/", 4, "/bar"},
+               {"/bar", "/x", 0, "/x/bar"},
+               {"/foo/bar", "", 4, "/bar"},
+               {"/foo", "", 4, "/"},
+               {"/foo/b%2Fc", "/x", 4, "/x/b%2Fc"}};
+  for (const auto& one : cases)
+    EXPECT_EQ(run(ir::RewriteKind::PrefixPath, one.path, one.to, one.covered), one.result) << one.path << " " << one.to;
 }
 
 TEST_F(RewritePath, Full) {
@@ -47,7 +58,8 @@ TEST_F(RewritePath, WhatMeansSomethingElseIsRefused) {
   EXPECT_EQ(run(ir::RewriteKind::FullPath, "/a", "/x%00", 2), "refused:rejected_path");
   EXPECT_EQ(run(ir::RewriteKind::FullPath, "/a", "/x%", 2), "refused:rejected_path");
   const auto all = route::Regex::compile("^(.*)$");
-  EXPECT_EQ(run(ir::RewriteKind::RegexPath, "/" + std::string(5000, 'a'), "\\1\\1", 0, all.get()), "/" + std::string(5000, 'a'));
+  EXPECT_EQ(run(ir::RewriteKind::RegexPath, "/" + std::string(5000, 'a'), "\\1\\1", 0, all.get()),
+            "/" + std::string(5000, 'a'));
 }
 
 TEST(RouteFilters, UnusableConfigurationsDeny) {

@@ -7,7 +7,8 @@
 namespace sluice::http {
 namespace {
 
-// A filter whose hooks are given by the test; lives outside the arena, so its destructor is called by the stream and must be harmless twice.
+// A filter whose hooks are given by the test; lives outside the arena, so its destructor is called by the stream and
+// must be harmless twice.
 struct Scripted final : Filter {
   std::string name;
   std::string* log;
@@ -59,7 +60,8 @@ struct Scripted final : Filter {
     context.resume();
   }
   void on_fetched(FilterContext& context, const FetchResult& result) override {
-    note("fetched(" + std::to_string(result.status) + "," + std::string(result.body) + "," + std::string(describe(result.error.reason).word) + ")");
+    note("fetched(" + std::to_string(result.status) + "," + std::string(result.body) + "," +
+         std::string(describe(result.error.reason).word) + ")");
     context.resume();
   }
   void on_complete(FilterContext&, const Error&) override { note("complete"); }

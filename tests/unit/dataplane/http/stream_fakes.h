@@ -13,7 +13,7 @@ inline std::string text_of(Bytes bytes) { return {bytes.data(), bytes.size()}; }
 
 // Towards the client: writes down what it is told.
 struct FakeClient final : ResponseSink {
-  std::string log;      // "100 head:200 body:abc end flush"
+  std::string log;  // "100 head:200 body:abc end flush"
   std::string body;
   uint16_t status = 0;
   std::vector<std::pair<std::string, std::string>> fields;
@@ -104,7 +104,7 @@ struct FakeExchange final : RequestSink {
 struct FakeEnvironment final : StreamEnvironment {
   StreamPlan next_plan;
   std::optional<LocalReply> action;
-  std::deque<std::unique_ptr<FakeExchange>> exchanges;   // made so far
+  std::deque<std::unique_ptr<FakeExchange>> exchanges;  // made so far
   std::optional<Error> start_error;
   bool reused = false;
   bool next_fails_in_head = false;
@@ -126,7 +126,9 @@ struct FakeEnvironment final : StreamEnvironment {
     return exchanges.back().get();
   }
   bool attempt_reused() const override { return reused; }
-  std::expected<RequestSink*, Error> start_fetch(std::string_view, ResponseEvents& events, uint32_t) override { return start_attempt(events); }
+  std::expected<RequestSink*, Error> start_fetch(std::string_view, ResponseEvents& events, uint32_t) override {
+    return start_attempt(events);
+  }
   std::string_view request_id() override { return "0123456789abcdef"; }
   uint64_t now_ns() const override { return now * 1'000'000u; }
   uint64_t now_ms() const override { return now; }

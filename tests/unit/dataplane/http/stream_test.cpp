@@ -51,7 +51,8 @@ TEST(Stream, AnswersLocallyWithReasonAndId) {
   rig.request();
   EXPECT_EQ(rig.client.status, 404);
   EXPECT_EQ(rig.client.field("Content-Type"), "application/json");
-  EXPECT_EQ(rig.client.body, "{\"error\":\"Nothing is served here.\",\"reason\":\"no_route\",\"request_id\":\"0123456789abcdef\"}\n");
+  EXPECT_EQ(rig.client.body,
+            "{\"error\":\"Nothing is served here.\",\"reason\":\"no_route\",\"request_id\":\"0123456789abcdef\"}\n");
   EXPECT_EQ(rig.client.content_length, rig.client.body.size());
   EXPECT_EQ(rig.summary().error.reason, Reason::no_route);
   EXPECT_TRUE(rig.environment.exchanges.empty());
@@ -165,7 +166,8 @@ TEST(Stream, NothingSentOfALargeBodyMayBeRepeated) {
 TEST(Stream, StatusesOfTheRouteAreRetriedAfterABackoff) {
   static constexpr uint16_t kStatuses[] = {502, 503};
   StreamRig rig;
-  rig.environment.next_plan.retry = {.attempts = 2, .configured = true, .on_non_idempotent = false, .backoff_ms = 100, .statuses = kStatuses};
+  rig.environment.next_plan.retry = {
+      .attempts = 2, .configured = true, .on_non_idempotent = false, .backoff_ms = 100, .statuses = kStatuses};
   rig.request();
   rig.answer(503, "busy");
   EXPECT_EQ(rig.client.log, "");
@@ -184,7 +186,8 @@ TEST(Stream, StatusesOfTheRouteAreRetriedAfterABackoff) {
 TEST(Stream, StatusesAreNotRetriedForPost) {
   static constexpr uint16_t kStatuses[] = {503};
   StreamRig rig;
-  rig.environment.next_plan.retry = {.attempts = 2, .configured = true, .on_non_idempotent = false, .backoff_ms = 0, .statuses = kStatuses};
+  rig.environment.next_plan.retry = {
+      .attempts = 2, .configured = true, .on_non_idempotent = false, .backoff_ms = 0, .statuses = kStatuses};
   rig.request(Method::post);
   rig.answer(503);
   EXPECT_EQ(rig.client.status, 503);
@@ -192,11 +195,12 @@ TEST(Stream, StatusesAreNotRetriedForPost) {
 
 TEST(Stream, BodyThatComesDuringBackoffIsSentLater) {
   StreamRig rig;
-  rig.environment.next_plan.retry = {.attempts = 3, .configured = true, .on_non_idempotent = false, .backoff_ms = 50, .statuses = {}};
+  rig.environment.next_plan.retry = {
+      .attempts = 3, .configured = true, .on_non_idempotent = false, .backoff_ms = 50, .statuses = {}};
   rig.request(Method::put, true);
   rig.body("a", false);
-  rig.fail(Reason::connect_failed, Retry::yes);   // at once
-  rig.fail(Reason::connect_failed, Retry::yes);   // backoff
+  rig.fail(Reason::connect_failed, Retry::yes);  // at once
+  rig.fail(Reason::connect_failed, Retry::yes);  // backoff
   EXPECT_EQ(rig.environment.exchanges.size(), 2u);
   EXPECT_TRUE(rig.client.paused);
   rig.body("b", true);
@@ -239,7 +243,8 @@ TEST(Stream, RequestDeadline) {
 TEST(Stream, TryDeadlineLeadsToAnotherTryIfConfigured) {
   StreamRig rig;
   rig.environment.next_plan.per_try_ms = 100;
-  rig.environment.next_plan.retry = {.attempts = 1, .configured = true, .on_non_idempotent = false, .backoff_ms = 0, .statuses = {}};
+  rig.environment.next_plan.retry = {
+      .attempts = 1, .configured = true, .on_non_idempotent = false, .backoff_ms = 0, .statuses = {}};
   rig.request();
   rig.environment.pass(200);
   ASSERT_EQ(rig.environment.exchanges.size(), 2u);

@@ -41,7 +41,8 @@ TEST_F(ConnectionTest, PipelinedRequestsAreAnsweredInOrder) {
   Client client = rig.connect();
   client.send(std::string(kGet) + "GET /none HTTP/1.1\r\nHost: other\r\n\r\n" + std::string(kGet));
   ASSERT_TRUE(rig.until([&] { return count(client.received(), "hello") == 2; }));
-  const size_t first = client.received().find("hello"), second = client.received().find("no_route"), third = client.received().rfind("hello");
+  const size_t first = client.received().find("hello"), second = client.received().find("no_route"),
+               third = client.received().rfind("hello");
   EXPECT_LT(first, second);
   EXPECT_LT(second, third);
 }
@@ -59,7 +60,9 @@ TEST_F(ConnectionTest, PipelineOfManyIsBoundedAndComplete) {
 
 TEST_F(ConnectionTest, ByteByByte) {
   Client client = rig.connect();
-  const std::string request = "POST /x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n";
+  const std::string request =
+      "POST /x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: "
+      "1\r\n\r\n";
   for (const char c : request) {
     client.send({&c, 1});
     rig.reactor.run_once(1);
@@ -119,7 +122,8 @@ TEST_F(ConnectionTest, LimitsOfHeads) {
   rig.apply();
   std::string many;
   for (int i = 0; i < 12; ++i) many += "a: b\r\n";
-  EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nX: " + std::string(2000, 'a') + "\r\n\r\n").substr(9, 3), "431");
+  EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nX: " + std::string(2000, 'a') + "\r\n\r\n").substr(9, 3),
+            "431");
   EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\n" + many + "\r\n").substr(9, 3), "431");
   EXPECT_EQ(rig.ask("GET /" + std::string(200, 'a') + " HTTP/1.1\r\nHost: a.example\r\n\r\n").substr(9, 3), "414");
 }
@@ -142,7 +146,9 @@ TEST_F(ConnectionTest, BodyOverTheLimitIsToldBeforeItIsRead) {
 TEST_F(ConnectionTest, ContinueIsSentWhenTheBodyIsWanted) {
   Client client = rig.connect();
   client.send("POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
-  ASSERT_TRUE(rig.until([&] { return client.received() == "HTTP/1.1 100 Continue\r\n\r\n" || client.received().find("200") != std::string::npos; }));
+  ASSERT_TRUE(rig.until([&] {
+    return client.received() == "HTTP/1.1 100 Continue\r\n\r\n" || client.received().find("200") != std::string::npos;
+  }));
   client.send("abc");
   ASSERT_TRUE(rig.until([&] { return client.received().find("hello") != std::string::npos; }));
 }
@@ -211,7 +217,10 @@ TEST_F(ConnectionTest, SlowReadersStopTheUpstream) {
   const std::string body(4 * 1024 * 1024, 'z');
   size_t sent = 0;
   Origin large(rig.reactor, [&](const std::string& request) -> std::string {
-    return request.find("\r\n\r\n") == std::string::npos ? "" : "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string("10000\r\n") + std::string(65536, 'z') + "\r\n0\r\n\r\n";
+    return request.find("\r\n\r\n") == std::string::npos
+               ? ""
+               : "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string("10000\r\n") +
+                     std::string(65536, 'z') + "\r\n0\r\n\r\n";
   });
   (void)sent;
   rig.add_cluster("ns/large:80", {large.port()});
@@ -230,7 +239,9 @@ TEST_F(ConnectionTest, SlowReadersStopTheUpstream) {
 
 TEST_F(ConnectionTest, AnswersThatBreakOffAreCut) {
   Origin broken(rig.reactor, [](const std::string& request) -> std::string {
-    return request.find("\r\n\r\n") == std::string::npos ? "" : "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: Connection: close\r\n\r\n5\r\nhel";
+    return request.find("\r\n\r\n") == std::string::npos
+               ? ""
+               : "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: Connection: close\r\n\r\n5\r\nhel";
   });
   rig.add_cluster("ns/broken:80", {broken.port()});
   rig.add_route("d.example", "", "ns/broken:80");
@@ -251,8 +262,13 @@ TEST_F(ConnectionTest, ConnectionLimit) {
 }
 
 TEST_F(ConnectionTest, UpgradesNotOfferedAreRefusedOrIgnored) {
-  EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").substr(9, 3), "400");
-  EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n").substr(9, 3), "200");
+  EXPECT_EQ(
+      rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").substr(9, 3),
+      "400");
+  EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade, http2-settings\r\nUpgrade: "
+                    "h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n")
+                .substr(9, 3),
+            "200");
   ASSERT_EQ(origin.requests.size(), 1u);
   EXPECT_EQ(origin.requests[0].find("h2c"), std::string::npos);
   EXPECT_EQ(origin.requests[0].find("AAMAAABk"), std::string::npos);
@@ -260,7 +276,8 @@ TEST_F(ConnectionTest, UpgradesNotOfferedAreRefusedOrIgnored) {
 
 TEST_F(ConnectionTest, TunnelCarriesBytesBothWays) {
   Origin tunnel(rig.reactor, [](const std::string& request) -> std::string {
-    if (request.find("Upgrade: echo") != std::string::npos) return "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    if (request.find("Upgrade: echo") != std::string::npos)
+      return "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     return "<" + request + ">";
   });
   rig.add_cluster("ns/tunnel:80", {tunnel.port()});

@@ -16,20 +16,23 @@ struct IdentityTest : ::testing::Test {
     head.host = "a.example";
     connection.peer = *net::Address::parse("192.0.2.7");
   }
-  void trust(const char* network, unsigned bits) { settings.trusted_proxies.push_back({*net::Address::parse(network), static_cast<uint8_t>(bits)}); }
+  void trust(const char* network, unsigned bits) {
+    settings.trusted_proxies.push_back({*net::Address::parse(network), static_cast<uint8_t>(bits)});
+  }
   // All values of a name, joined; "-" if there is none.
   std::string value(std::string_view name) {
     std::string all;
     for (const http::Field& field : head.fields.all()) {
-      if (field.name.size() == name.size() && strncasecmp(field.name.data(), name.data(), name.size()) == 0) all += (all.empty() ? "" : "|") + std::string(field.value);
+      if (field.name.size() == name.size() && strncasecmp(field.name.data(), name.data(), name.size()) == 0)
+        all += (all.empty() ? "" : "|") + std::string(field.value);
     }
     return all.empty() ? "-" : all;
   }
 };
 
 TEST_F(IdentityTest, StrangersAreNotBelieved) {
-  for (const char* name : {"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-IP", "X-Request-Id", "Forwarded", "x_forwarded_for",
-                           "X_Real-IP", "X-REQUEST_ID"}) {
+  for (const char* name : {"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-IP",
+                           "X-Request-Id", "Forwarded", "x_forwarded_for", "X_Real-IP", "X-REQUEST_ID"}) {
     head.fields.add(name, "forged");
   }
   head.fields.add("x_custom", "kept");

@@ -41,9 +41,11 @@ class FixedOrigin final : private net::AcceptHandler, private net::EventHandler 
     EXPECT_TRUE(reactor_.add(fd_.get(), *this, net::kReadable));
   }
   void on_event(uint32_t) override {
-    static constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nServer: x\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\nhello";
+    static constexpr std::string_view kAnswer =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nServer: x\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\nhello";
     char buffer[65536];
-    if (::recv(fd_.get(), buffer, sizeof buffer, 0) > 0) (void)!::send(fd_.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+    if (::recv(fd_.get(), buffer, sizeof buffer, 0) > 0)
+      (void)!::send(fd_.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
   }
   net::Reactor& reactor_;
   std::unique_ptr<net::Listener> listener_;

@@ -1,4 +1,5 @@
-// One worker without processes: its Context, a table from the object API, an origin and clients on the same loop. Single-threaded: turn() runs everything.
+// One worker without processes: its Context, a table from the object API, an origin and clients on the same loop.
+// Single-threaded: turn() runs everything.
 #pragma once
 #include <cstring>
 #include <deque>
@@ -20,7 +21,8 @@
 
 namespace sluice::worker::testing {
 
-// Answers on loopback. `script` sees the bytes of a connection so far and says what to send back (empty: wait for more); it then starts anew.
+// Answers on loopback. `script` sees the bytes of a connection so far and says what to send back (empty: wait for
+// more); it then starts anew.
 class Origin final : private net::AcceptHandler {
  public:
   using Script = std::function<std::string(const std::string& request)>;
@@ -30,14 +32,16 @@ class Origin final : private net::AcceptHandler {
     listener_ = std::make_unique<net::Listener>(reactor, std::move(*fd), static_cast<net::AcceptHandler&>(*this));
   }
   [[nodiscard]] uint16_t port() const { return listener_->local().port; }
-  std::vector<std::string> requests;    // as answered
+  std::vector<std::string> requests;  // as answered
   size_t accepted = 0;
   void close_all() { connections_.clear(); }
   void stop_listening() { listener_.reset(); }
 
  private:
   struct Connection final : net::EventHandler {
-    Connection(Origin& owner, UniqueFd socket) : origin(owner), fd(std::move(socket)) { EXPECT_TRUE(origin.reactor_.add(fd.get(), *this, net::kReadable)); }
+    Connection(Origin& owner, UniqueFd socket) : origin(owner), fd(std::move(socket)) {
+      EXPECT_TRUE(origin.reactor_.add(fd.get(), *this, net::kReadable));
+    }
     ~Connection() {
       if (fd) origin.reactor_.remove(fd.get(), *this);
     }
@@ -86,7 +90,9 @@ inline std::string simple_origin(const std::string& request) {
 class Client {
  public:
   explicit Client(UniqueFd fd) : fd_(std::move(fd)) {}
-  void send(std::string_view bytes) { EXPECT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size())); }
+  void send(std::string_view bytes) {
+    EXPECT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
   size_t send_some(std::string_view bytes) {
     const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return n < 0 ? 0 : static_cast<size_t>(n);
@@ -128,7 +134,7 @@ struct WorkerRig {
   ir::EndpointSetT endpoints;
   std::map<std::string, ir::VirtualHostT> hosts;
   uint64_t generation = 0;
-  std::deque<flatbuffers::FlatBufferBuilder> builders;   // what was applied stays mapped
+  std::deque<flatbuffers::FlatBufferBuilder> builders;  // what was applied stays mapped
 
   WorkerRig() {
     table.settings = std::make_unique<ir::SettingsT>();
