@@ -141,7 +141,7 @@ fault('match-cache-name', ROUTER, 'std::string_view(other_slot.name.data(), othe
       'the host cache mixes up names')
 fault('match-sweep', ROUTER, 'if (ref == nullptr || ref->hash() != host->hash()) {', 'if (ref == nullptr) {', 'a changed host is taken for the same')
 fault('match-loaded-index', ROUTER, '      loaded[at]->loaded_index = at;\n', '', 'the list of hosts loses its order')
-fault('match-prefix-parent', HOST, 'while (!open.empty() && !entry.path', 'if (!open.empty() && !entry.path', 'a prefix falls back to one that is none')
+fault('match-prefix-parent', HOST, '    if (!open.empty()) entry.parent = open.back();\n', '', 'shorter prefixes are not tried')
 fault('match-exact', HOST, 'if (exact != exact_.end() && exact->path == path && all', 'if (exact != exact_.end() && all', 'the next exact path matches')
 fault('match-elements', HOST, "if (length != 0 && length != path.size() && path[length] != '/') continue;", '', '/foo is a prefix of /foobar')
 fault('match-route-count', HOST, 'return i < route_count; }', 'return i <= route_count; }', 'an index past the routes')
