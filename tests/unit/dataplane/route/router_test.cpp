@@ -348,10 +348,10 @@ TEST(Router, DamagedVirtualHostsAreNotUsed) {
   ir::VirtualHostT host;
   host.host = "b";
   host.routes.push_back(testing::make_route({PathKind::Prefix, "", "b"}));
-  host.regex = {7, 0};
-  for (const uint32_t index : {9u, 0u}) {
+  host.regex = {7, 1, 0};
+  for (const uint32_t index : {9u, 1u, 0u}) {  // there is one route
     auto entry = std::make_unique<ir::PathEntryT>();
-    entry->path = index == 0 ? "" : "/x";
+    entry->path = index == 0 ? "" : index == 1 ? "/y" : "/x";
     entry->routes = {index};
     host.prefix.push_back(std::move(entry));
   }
@@ -367,6 +367,7 @@ TEST(Router, DamagedVirtualHostsAreNotUsed) {
   router.apply(*flatbuffers::GetRoot<ir::RouteTable>(builder.GetBufferPointer()));
   EXPECT_EQ(hit(router, "a", "/"), "none");
   EXPECT_EQ(hit(router, "b", "/x"), "b");
+  EXPECT_EQ(hit(router, "b", "/y"), "b");
 }
 
 }  // namespace

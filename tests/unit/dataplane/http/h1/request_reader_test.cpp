@@ -301,6 +301,7 @@ TEST(RequestReader, BadChunks) {
                                      "5\r\nhello0\r\n\r\n",
                                      "5\r\nhelloX\r\n0\r\n\r\n",
                                      "5\r\nhello\r0\r\n\r\n",
+                                     "5\r\nhello\rX0\r\n\r\n",
                                      "x\r\n",
                                      "0x5\r\nhello\r\n",
                                      "-1\r\n",
