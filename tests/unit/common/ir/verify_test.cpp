@@ -141,6 +141,7 @@ TEST(VerifyTable, NamesWhereAndWhatInRoutes) {
       {[](VirtualHostT& host) { host.routes[0]->path.assign(kMaxPathBytes + 1, 'x'); },
        "path has 8193 bytes, more than 8192"},
       {[](VirtualHostT& host) { host.host = "other"; }, "content is of host 'other'"},
+      {[](VirtualHostT& host) { host.host = "b.example"; }, "content is of host 'b.example'"},
   };
   for (const Case& one : cases) {
     const std::string said = host_verdict(one.change);
@@ -212,6 +213,15 @@ TEST(VerifyEndpoints, SortedCompleteAndKnown) {
             "endpoints of c: endpoint 1 without address or port");
   EXPECT_EQ(said([](EndpointSetT& set) { std::swap(set.clusters[0]->endpoints[0], set.clusters[0]->endpoints[1]); }),
             "endpoints of c: endpoint 1 is not sorted, or twice");
+  const auto second = [](uint64_t low, uint16_t port) {
+    return [=](EndpointSetT& set) {
+      *set.clusters[0]->endpoints[1]->address = EndpointAddress(0, low);
+      set.clusters[0]->endpoints[1]->port = port;
+    };
+  };
+  EXPECT_EQ(said(second(1, 80)), "endpoints of c: endpoint 1 is not sorted, or twice");
+  EXPECT_EQ(said(second(1, 79)), "endpoints of c: endpoint 1 is not sorted, or twice");
+  EXPECT_EQ(said(second(1, 81)), "");
   EXPECT_EQ(said([](EndpointSetT& set) { set.clusters[0]->endpoints[0]->state = static_cast<EndpointState>(3); }),
             "endpoints of c: endpoint 0 in state 3");
 }
