@@ -178,7 +178,7 @@ fault('swap-route-index', VERIFY_ROUTE, 'if (index >= routes)', 'if (index > rou
 fault('swap-resource-version', STORE, '  copy.meta.resource_version = a.meta.resource_version;\n', '', 'each write of a status makes a table')
 fault('swap-relist-scope', STORE, '[&](const ObjectKey& key) { return replace.ns.empty() || key.ns == replace.ns; }', '[&](const ObjectKey&) { return true; }',
       'a relist of one namespace deletes the others')
-fault('swap-relist-order', STORE, '  std::ranges::sort(kept);\n', '', 'a relist deletes what it lists')
+fault('swap-relist-order', STORE, '  std::ranges::sort(kept);\n', '', 'a relist in another order takes objects away for a moment')
 fault('swap-burst', STORE, 'std::min(now_ms + kQuietMs, *first_ + kMaxMs)', 'now_ms + kQuietMs', 'a burst puts the table off without end')
 fault('swap-table-memo', COMPILER, 'if (!memo.table_part.bytes || !(input == memo.last_table)) {', 'if (!memo.table_part.bytes) {', 'the table is made once')
 fault('swap-host-hash', COMPILER, '    entry.hash = hash_of(builder);\n', '', 'a changed host has the hash of the one before')

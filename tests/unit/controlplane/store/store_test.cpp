@@ -42,6 +42,18 @@ TEST(Store, ReplaceDeletesWhatIsNotListed) {
   EXPECT_FALSE(store.apply(Replace{Kind::service, {service("b", "z")}}));
 }
 
+TEST(Store, ReplaceInAnotherOrderIsNoChange) {
+  Store store;
+  const std::vector<Object> forth = {service("a", "v"), service("a", "w"), service("a", "x"), service("b", "v"), service("b", "y")};
+  const std::vector<Object> back(forth.rbegin(), forth.rend());
+  EXPECT_TRUE(store.apply(Replace{Kind::service, forth}));
+  const uint64_t version = store.snapshot().version;
+  EXPECT_FALSE(store.apply(Replace{Kind::service, back}));
+  EXPECT_FALSE(store.apply(Replace{Kind::service, {forth[3], forth[0], forth[4], forth[2], forth[1]}}));
+  EXPECT_EQ(store.snapshot().version, version);
+  EXPECT_EQ(store.size(Kind::service), 5u);
+}
+
 TEST(Store, ReplaceOfOneKindLeavesTheOthers) {
   Store store;
   store.apply(Upsert{service("a", "x")});
