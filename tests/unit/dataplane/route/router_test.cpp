@@ -271,13 +271,14 @@ TEST(Router, ManyNamesBelowWildcardsAreNotMixedUp) {
 }
 
 TEST(Router, EachRegexOfARouteIsItsOwn) {
-  const Table table({{"a",
-                      {{PathKind::Prefix,
-                        "",
-                        "hit",
-                        {},
-                        {{"x-a", ValueKind::Regex, "a+"}, {"x-b", ValueKind::Exact, "-"}, {"x-c", ValueKind::Regex, "c+"}},
-                        {{"q", ValueKind::Regex, "q+"}, {"r", ValueKind::Regex, "r+"}}}}}});
+  const Table table(
+      {{"a",
+        {{PathKind::Prefix,
+          "",
+          "hit",
+          {},
+          {{"x-a", ValueKind::Regex, "a+"}, {"x-b", ValueKind::Exact, "-"}, {"x-c", ValueKind::Regex, "c+"}},
+          {{"q", ValueKind::Regex, "q+"}, {"r", ValueKind::Regex, "r+"}}}}}});
   Router router;
   router.apply(table.get());
   const auto ask = [&](std::string_view a, std::string_view c, std::string_view query) {

@@ -143,7 +143,8 @@ TEST(Messages, FieldsOutOfBoundsAreRefused) {
   EXPECT_NE(verdict([](Message& m) { ++m.magic; }), "");
   EXPECT_NE(verdict([](Message& m) { m.type = MessageType::none; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.type = MessageType::reopen; }), "");
-  EXPECT_NE(verdict([](Message& m) { m.type = static_cast<MessageType>(static_cast<int>(MessageType::reopen) + 1); }), "");
+  EXPECT_NE(verdict([](Message& m) { m.type = static_cast<MessageType>(static_cast<int>(MessageType::reopen) + 1); }),
+            "");
   EXPECT_EQ(verdict([](Message& m) { m.listener_count = kMaxListeners; }), "");
   EXPECT_NE(verdict([](Message& m) { m.listener_count = kMaxListeners + 1; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.workers_wanted = kMaxWorkers; }), "");

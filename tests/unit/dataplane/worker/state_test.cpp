@@ -108,7 +108,8 @@ TEST_F(StateTest, WhatIsRefusedLeavesTheEarlierState) {
 
   const std::array two = {part<ir::RouteTable>(table_of("b.example", "second", 2)), part<ir::EndpointSet>({})};
   EXPECT_FALSE(state.apply({}, two, context));
-  const std::array missing = {part<ir::RouteTable>(table_of("b.example", "second", 2)), part<ir::EndpointSet>({}), UniqueFd()};
+  const std::array missing = {part<ir::RouteTable>(table_of("b.example", "second", 2)), part<ir::EndpointSet>({}),
+                              UniqueFd()};
   EXPECT_FALSE(state.apply({}, missing, context));
   EXPECT_EQ(route_of("a.example"), "first");
   EXPECT_EQ(state.id().sequence, 1u);
