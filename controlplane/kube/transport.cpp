@@ -164,7 +164,6 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
 
   void finish(std::optional<Error> error) {
     if (finished_.exchange(true)) return;
-    let_go();
     post([error = std::move(error)](CallState& call) {
       if (call.is_watch_) {
         call.events_.on_end(error ? Status(std::unexpected(*error)) : Status());
@@ -174,6 +173,7 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
         call.done_(std::move(call.reply_));
       }
     });
+    let_go();  // last: shutdown() waits for it, and the io_context may be gone afterwards
   }
 
   template <class Step>

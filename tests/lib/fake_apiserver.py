@@ -20,7 +20,7 @@ FAULTS  list:  status (code, retry_after), expire (410 if it has a continue toke
         event: gone (ERROR 410), error (code), half_line, garbage, oversized, duplicate, reorder, silent, unknown
         call (any other): status
 """
-import base64
+import itertools
 import json
 import select
 import socket
@@ -51,6 +51,8 @@ class Server:
         self.page_size = 500
         self.bookmark_seconds = 60.0
         self.requests = []
+        self.tokens_made = itertools.count(1)
+        self.rests = {}  # continue token -> (version, items still to be listed)
         self.connections = set()
         self.frozen = threading.Event()
         self.freeze_count = 0
@@ -377,18 +379,20 @@ class Connection:
             return self.status(fault["code"], fault.get("retry_after"))
         if what == "expire":
             return self.status(410)
+        # All pages of a list show one state, as the real server's do: the token names the rest.
         with server.changed:
             if token:
-                version, start = json.loads(base64.b64decode(token))
+                version, items = server.rests.get(token, (None, None))
+                if version is None:
+                    return self.status(410)
             else:
-                version, start = server.version, 0
-            items = [obj for key, obj in sorted(server.objects.items()) if self.visible(collection, ns, key, query)]
-        meta = {"resourceVersion": str(version)}
-        if "limit" in query and start + server.page_size < len(items):
-            meta["continue"] = base64.b64encode(json.dumps([version, start + server.page_size]).encode()).decode()
-            items = items[start:start + server.page_size]
-        elif "limit" in query:
-            items = items[start:]
+                version = server.version
+                items = [obj for key, obj in sorted(server.objects.items()) if self.visible(collection, ns, key, query)]
+            meta = {"resourceVersion": str(version)}
+            if "limit" in query and server.page_size < len(items):
+                meta["continue"] = "rest-%d" % next(server.tokens_made)
+                server.rests[meta["continue"]] = (version, items[server.page_size:])
+                items = items[:server.page_size]
         kind = PLURALS[collection.rsplit("/", 1)[1]]
         out = {"kind": kind + "List", "apiVersion": "v1", "metadata": meta, "items": [self.shape(obj, headers) for obj in items]}
         if what == "no_version":
