@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every case of h1_cases.txt on the wire: raw bytes to the gateway's socket, a scripted raw upstream behind it, strict readers at both sides. At 1, 2 and 4
-workers, IPv4 and IPv6 (--fast: 1 worker, IPv4). Against a gateway that runs already: H1_GATEWAY=HOST:PORT H1_UPSTREAM=PORT (it must send everything to
+workers, IPv4 and IPv6 (--fast or H1_FAST=1: 1 worker, IPv4). Against a gateway that runs already: H1_GATEWAY=HOST:PORT H1_UPSTREAM=PORT (it must send everything to
 127.0.0.1:PORT). One case only: H1_CASE=ID."""
 import os
 import socket
@@ -208,6 +208,6 @@ class H1Corpus(unittest.TestCase):
                     self.run_gateway(workers, address)
 
 
-FAST = "--fast" in sys.argv
+FAST = "--fast" in sys.argv or os.environ.get("H1_FAST") == "1"
 if __name__ == "__main__":
     unittest.main(argv=[a for a in sys.argv if a != "--fast"], verbosity=2)
