@@ -160,11 +160,6 @@ constexpr std::array kRows = {
                 o.settings.forwarded_header = v.number != 0;
                 return {};
               }},
-    OptionRow{"mergeSlashes", ValueType::boolean, "false", "Runs of slashes in a path count as one.",
-              [](const Value& v, Options& o) -> Status {
-                o.settings.merge_slashes = v.number != 0;
-                return {};
-              }},
     OptionRow{"tls.minVersion", ValueType::text, "1.2", "1.2 or 1.3.",
               [](const Value& v, Options& o) -> Status {
                 if (v.text != "1.2" && v.text != "1.3") return fail("must be 1.2 or 1.3");
