@@ -56,6 +56,7 @@ def main():
     a.add_argument('--build', default=os.path.join(ROOT, 'build'))
     a.add_argument('--stages', default='unit,proxy,cluster')
     a.add_argument('--match', default='', help='only programs whose name contains this')
+    a.add_argument('--names', default='', help='only these test programs, by their whole names, comma-separated')
     a.add_argument('--timeout', type=int, default=300)
     o = a.parse_args()
     env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build))
@@ -69,8 +70,13 @@ def main():
         start = time.monotonic()
         if stage == 'unit':
             listed = json.loads(subprocess.run(['ctest', '--show-only=json-v1'], cwd=o.build, capture_output=True, text=True, check=True).stdout)
+            names = {t['name'] for t in listed['tests']}
+            wanted = set(o.names.split(',')) if o.names else names
+            for unknown in sorted(wanted - names):
+                print(f'FAIL {unknown}: no such test', flush=True)
+                add((0, 1))
             for test in listed['tests']:
-                if o.match in test['name']:
+                if o.match in test['name'] and test['name'] in wanted:
                     if 'command' not in test or not os.path.exists(test['command'][0]):
                         print(f'FAIL {test["name"]}: not built', flush=True)
                         add((0, 1))
