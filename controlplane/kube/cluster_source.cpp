@@ -99,8 +99,8 @@ class Impl : public ClusterSource {
   void schedule_pulse() {
     if (options_.pulse_ms == 0) return;
     pulse_timer_.expires_after(std::chrono::milliseconds(options_.pulse_ms));
-    pulse_timer_.async_wait([this](const boost::system::error_code& error) {
-      if (!error && !stopped_) send_pulse();
+    pulse_timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& error) {
+      if (alive.lock() && !error && !stopped_) send_pulse();
     });
   }
 
@@ -113,8 +113,8 @@ class Impl : public ClusterSource {
       on_pulse(reply.has_value());
     });
     pulse_timer_.expires_after(std::chrono::milliseconds(options_.pulse_answer_ms));
-    pulse_timer_.async_wait([this](const boost::system::error_code& error) {
-      if (error || stopped_ || !pulse_) return;
+    pulse_timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& error) {
+      if (!alive.lock() || error || stopped_ || !pulse_) return;
       pulse_->cancel();
       pulse_.reset();
       on_pulse(false);
@@ -141,6 +141,8 @@ class Impl : public ClusterSource {
   std::shared_ptr<ContentFetcher> secrets_, config_maps_;
   boost::asio::steady_timer pulse_timer_;
   std::shared_ptr<Exchange> pulse_;
+  // A timer that has run out cannot be cancelled any more: its handler, queued already, looks here before it touches us.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   size_t synced_ = 0;
   bool away_ = false, stopped_ = false;
 };

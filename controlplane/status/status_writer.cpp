@@ -85,8 +85,9 @@ class Impl : public StatusWriter {
 
   void tick() {
     timer_.expires_after(std::chrono::milliseconds(options_.tick_ms));
-    timer_.async_wait([this](const boost::system::error_code& error) {
-      if (error || stopped_) return;
+    // A timer that has run out cannot be cancelled any more: its handler may outlive us.
+    timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const boost::system::error_code& error) {
+      if (!alive.lock() || error || stopped_) return;
       step();
       tick();
     });
