@@ -241,7 +241,10 @@ struct TlsServer::Impl final : TlsSide {
   static int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                        int sealing) {
     auto& self = static_cast<Impl&>(static_cast<TlsTransport*>(SSL_get_app_data(ssl))->side());
-    return sealing != 0 ? self.tickets.seal(name, iv, cipher, mac) : self.tickets.open(name, iv, cipher, mac);
+    if (sealing != 0) return self.tickets.seal(name, iv, cipher, mac);
+    const int opened = self.tickets.open(name, iv, cipher, mac);
+    // RFC 8446 C.4: a client uses a ticket once; without a new one each second connection would be a full handshake.
+    return opened == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : opened;
   }
 
   // ---- TlsSide

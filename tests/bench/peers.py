@@ -75,7 +75,7 @@ class Nginx(Peer):
     def command(self):
         e = self.env
         log = f'access_log {e["work"]}/access.log;' if e['log'] else 'access_log off;'
-        conf = f'''worker_processes {e['workers']}; daemon off; pid {e['work']}/pid; error_log {e['work']}/error.log;
+        conf = f'''user root; worker_processes {e["workers"]}; daemon off; pid {e['work']}/pid; error_log {e['work']}/error.log;
 events {{ worker_connections 8192; }}
 http {{ {log} client_body_temp_path {e['work']}/b; proxy_temp_path {e['work']}/p; fastcgi_temp_path {e['work']}/f; uwsgi_temp_path {e['work']}/u; scgi_temp_path {e['work']}/s;
  keepalive_requests 100000000; keepalive_timeout 600s; proxy_max_temp_file_size 0;
