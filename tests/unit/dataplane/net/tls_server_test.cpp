@@ -115,6 +115,20 @@ TEST_P(TlsServerTest, ResumesTheSameHostOnly) {
   EXPECT_EQ(page_->tls_resumed.get(), 1u);
 }
 
+// RFC 8446 C.4: a client uses a TLS 1.3 ticket once, so a resumed connection has to bring the next one.
+TEST_P(TlsServerTest, AResumedConnectionBringsTheNextTicket) {
+  if (GetParam() != TLS1_3_VERSION) GTEST_SKIP() << "TLS 1.2 tickets may be used again";
+  state_.apply(server_);
+  Connection first(server_, {.name = "a.example", .version = GetParam()});
+  drain(first);
+  Connection second(server_, {.name = "a.example", .version = GetParam(), .resume = first.tickets.at(0)});
+  EXPECT_TRUE(second.resumed());
+  drain(second);
+  ASSERT_FALSE(second.tickets.empty());
+  Connection third(server_, {.name = "a.example", .version = GetParam(), .resume = second.tickets.at(0)});
+  EXPECT_TRUE(third.resumed());
+}
+
 TEST_P(TlsServerTest, APolicyChangeEndsTickets) {
   state_.apply(server_);
   Connection first(server_, {.name = "a.example", .version = GetParam()});
