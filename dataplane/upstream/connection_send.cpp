@@ -42,7 +42,7 @@ void Connection::send_head(const http::RequestHead& head, bool end) {
   } else {
     out = now_.arena->array<char>(most);
     size = http::h1::write_request_head(out, head, now_.framing);
-    context_.batch.add(out.data(), size);
+    context_.batch.add({out.data(), size});
   }
   if (size == 0) return report({.reason = http::Reason::internal, .side = http::Side::internal}, After::nothing);
   if (end) request_complete();
@@ -52,7 +52,7 @@ bool Connection::send_body(http::Bytes bytes, bool end) {
   if (now_.tunnel) {
     if (!now_.active || now_.request_done || now_.write_failed) return true;
     (void)room(0);
-    context_.batch.add(bytes.data(), bytes.size());
+    context_.batch.add(bytes);
     if (end) {
       now_.request_done = true;
       write_batch();
@@ -68,17 +68,17 @@ bool Connection::send_body(http::Bytes bytes, bool end) {
       }
       now_.body_left -= bytes.size();
       (void)room(0);
-      context_.batch.add(bytes.data(), bytes.size());
+      context_.batch.add(bytes);
     } else if (now_.framing == Framing::chunked) {
       if (!bytes.empty()) {
         const std::span<char> out = room(64);
         context_.batch.wrote(http::h1::write_chunk_head(out, bytes.size()));
-        context_.batch.add(bytes.data(), bytes.size());
-        context_.batch.add(http::h1::kChunkEnd.data(), http::h1::kChunkEnd.size());
+        context_.batch.add(bytes);
+        context_.batch.add(http::h1::kChunkEnd);
       }
       if (end) {
         (void)room(0);
-        context_.batch.add(http::h1::kLastChunk.data(), http::h1::kLastChunk.size());
+        context_.batch.add(http::h1::kLastChunk);
       }
     }
     if (end) request_complete();
@@ -102,7 +102,7 @@ void Connection::send_trailers(const http::Fields& trailers) {
     context_.batch.wrote(http::h1::write_trailers(out, trailers));
   } else {
     out = now_.arena->array<char>(size);
-    context_.batch.add(out.data(), http::h1::write_trailers(out, trailers));
+    context_.batch.add({out.data(), http::h1::write_trailers(out, trailers)});
   }
   request_complete();
 }
