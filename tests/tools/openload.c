@@ -90,6 +90,11 @@ static int take(struct conn *c) {
   if (c->got < c->want) return 0;
   return g_swap ? check_swap(c) : 1;
 }
+static void release(struct conn *cs, int i, int *head, int *tail) {
+  cs[i].next_free = -1;
+  if (*head < 0) *head = i; else cs[*tail].next_free = i;
+  *tail = i;
+}
 static int by_value(const void *a, const void *b) { uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b; return x < y ? -1 : x > y; }
 static void lat(uint64_t ns) { if (g_done < g_cap) g_lat[g_done] = ns; g_done++; }
 static void report(double seconds) {
@@ -131,9 +136,10 @@ int main(int argc, char **argv) {
   double rate = fresh ? 0 : atof(argv[5]), seconds = atof(argv[fresh ? 5 : 6]);
   int n = atoi(argv[fresh ? 6 : 7]);
   struct conn *cs = calloc((size_t)n, sizeof *cs);
-  int free_head = -1;
+  // Idle connections are taken oldest first: each one is in use all the time, and none is closed by the gateway because it never asked for anything.
+  int free_head = -1, free_tail = -1;
   uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), issued = 0;
-  for (int i = 0; i < n; i++) { cs[i].fd = -1; if (!fresh) open_conn(&cs[i]); cs[i].next_free = free_head; free_head = i; }
+  for (int i = 0; i < n; i++) { cs[i].fd = -1; if (!fresh) open_conn(&cs[i]); release(cs, i, &free_head, &free_tail); }
   if (fresh) for (int i = 0; i < n; i++) ask(&cs[i], now_ns());
   int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
   struct epoll_event te = {.events = EPOLLIN, .data.ptr = 0};
@@ -172,7 +178,7 @@ int main(int argc, char **argv) {
         if (c->fd >= 0) close(c->fd);
         c->fd = -1;
         if (now_ns() < end) { ask(c, now_ns()); in_flight++; }
-      } else { c->next_free = free_head; free_head = (int)(c - cs); }
+      } else release(cs, (int)(c - cs), &free_head, &free_tail);
     }
   }
   g_failed += in_flight;
