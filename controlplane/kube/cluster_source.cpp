@@ -141,7 +141,8 @@ class Impl : public ClusterSource {
   std::shared_ptr<ContentFetcher> secrets_, config_maps_;
   boost::asio::steady_timer pulse_timer_;
   std::shared_ptr<Exchange> pulse_;
-  // A timer that has run out cannot be cancelled any more: its handler, queued already, looks here before it touches us.
+  // A timer that has run out cannot be cancelled any more: its handler, queued already, looks here before it touches
+  // us.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   size_t synced_ = 0;
   bool away_ = false, stopped_ = false;
