@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,42 +14,58 @@ import time
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..'))
 
 
+# How test programs name what failed: GoogleTest, unittest, the case runners of tests/proxy.
+FAILED = re.compile(r'^(?:\[  FAILED  \] ([\w/]+\.[\w/]+)|(?:FAIL|ERROR): (.+))', re.M)
+
+
 def run(name, command, env, seconds, cwd):
+    """(passed, failed, names of what failed)"""
     start = time.monotonic()
+    # A session of its own: what a hanging program has started ends with it.
+    p = subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, errors='replace', text=True, start_new_session=True)
     try:
-        p = subprocess.run(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=seconds, errors='replace', text=True)
-        out, code = p.stdout, p.returncode
-    except subprocess.TimeoutExpired as e:
-        out, code = (e.stdout or b'').decode(errors='replace') if isinstance(e.stdout, bytes) else (e.stdout or ''), f'no end after {seconds} s'
-    passed, failed = count(out, code)
-    print(f'{"ok  " if not failed else "FAIL"} {name}: {passed} passed, {failed} failed ({time.monotonic() - start:.1f} s)', flush=True)
-    if failed:
-        print('\n'.join('    ' + line for line in out.split('\n')[-120:]), flush=True)
-        if code not in (0, 1):
-            print(f'    exit: {code}', flush=True)
-    return passed, failed
+        out, _ = p.communicate(timeout=seconds)
+        code = p.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(p.pid, signal.SIGKILL)
+        out, _ = p.communicate()
+        code = f'no end after {seconds} s'
+    finally:
+        if p.poll() is None:  # we are told to end
+            os.killpg(p.pid, signal.SIGKILL)
+    passed, failed, skipped = count(out, code)
+    print(f'{"ok  " if not failed else "FAIL"} {name}: {passed} passed, {failed} failed' + (f', {skipped} skipped' if skipped else '') + f' ({time.monotonic() - start:.1f} s)', flush=True)
+    for reason in re.findall(r"\bskipped (['\"].*['\"])$", out, re.M):
+        print(f'    skipped: {reason}', flush=True)
+    if not failed:
+        return passed, failed, []
+    print('\n'.join('    ' + line for line in out.split('\n')[-120:]), flush=True)
+    if code not in (0, 1):
+        print(f'    exit: {code}', flush=True)
+    named = list(dict.fromkeys(m[1] or m[2] for m in FAILED.finditer(out)))
+    return passed, failed, [f'{name}: {one}' for one in named] or [f'{name}: exit {code}']
 
 
 def count(out, code):
-    passed = failed = 0
-    found = False
-    for m in re.finditer(r'^\[  PASSED  \] (\d+) tests?\.', out, re.M):
+    """What the program says: GoogleTest's summary, unittest's, or a last line `N passed, N failed`, which wins."""
+    number = lambda pattern: sum(int(n) for n in re.findall(pattern, out, re.M))
+    passed, failed = number(r'^\[  PASSED  \] (\d+) tests?\.'), number(r'^\[  FAILED  \] (\d+) tests?, listed below')
+    skipped = number(r'^\[  SKIPPED \] (\d+) tests?, listed below')
+    found = passed + failed + skipped > 0
+    for m in re.finditer(r'^Ran (\d+) tests? in', out, re.M):
         passed, found = passed + int(m[1]), True
-    for m in re.finditer(r'^\[  FAILED  \] (\d+) tests?, listed below', out, re.M):
-        failed, found = failed + int(m[1]), True
-    m = re.findall(r'^Ran (\d+) tests? in', out, re.M)
-    if m:
-        bad = sum(int(x) for x in re.findall(r'(?:failures|errors)=(\d+)', out.split('\n')[-2] if out.endswith('\n') else out.split('\n')[-1]))
-        skipped = sum(int(x) for x in re.findall(r'skipped=(\d+)', out))
-        passed, failed, found = passed + int(m[-1]) - bad - skipped, failed + bad, True
-    m = re.findall(r'^(\d+) passed, (\d+) failed$', out, re.M)
-    if m:
-        passed, failed, found = int(m[-1][0]), int(m[-1][1]), True
+    for m in re.finditer(r'^(?:FAILED|OK) \((.*)\)$', out, re.M):
+        bad = sum(int(n) for n in re.findall(r'(?:failures|errors|unexpected successes)=(\d+)', m[1]))
+        left = sum(int(n) for n in re.findall(r'skipped=(\d+)', m[1]))
+        passed, failed, skipped = max(0, passed - bad - left), failed + bad, skipped + left
+    own = re.findall(r'^(\d+) passed, (\d+) failed$', out, re.M)
+    if own:
+        passed, failed, found = int(own[-1][0]), int(own[-1][1]), True
     if code != 0 and not failed:
         failed = 1
     if not found and code == 0:
         passed = 1
-    return passed, failed
+    return passed, failed, skipped
 
 
 def main():
@@ -59,12 +76,14 @@ def main():
     a.add_argument('--names', default='', help='only these test programs, by their whole names, comma-separated')
     a.add_argument('--timeout', type=int, default=300)
     o = a.parse_args()
-    env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build))
-    total = [0, 0]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build), PYTHONUNBUFFERED='1')
+    total, bad = [0, 0], []
 
     def add(result):
         total[0] += result[0]
         total[1] += result[1]
+        bad.extend(result[2])
 
     for stage in o.stages.split(','):
         start = time.monotonic()
@@ -74,12 +93,12 @@ def main():
             wanted = set(o.names.split(',')) if o.names else names
             for unknown in sorted(wanted - names):
                 print(f'FAIL {unknown}: no such test', flush=True)
-                add((0, 1))
+                add((0, 1, [f'{unknown}: no such test']))
             for test in listed['tests']:
                 if o.match in test['name'] and test['name'] in wanted:
                     if 'command' not in test or not os.path.exists(test['command'][0]):
                         print(f'FAIL {test["name"]}: not built', flush=True)
-                        add((0, 1))
+                        add((0, 1, [f'{test["name"]}: not built']))
                     else:
                         add(run(test['name'], test['command'], env, o.timeout, o.build))
         else:
@@ -88,6 +107,8 @@ def main():
                 if o.match in name:
                     add(run(name, [sys.executable, path], env, 1500 if stage == 'cluster' else max(o.timeout, 600), ROOT))
         print(f'-- stage {stage}: {time.monotonic() - start:.0f} s', flush=True)
+    for one in bad:
+        print(f'FAILED {one}')
     print(f'{total[0]} passed, {total[1]} failed')
     sys.exit(1 if total[1] or not total[0] else 0)
 

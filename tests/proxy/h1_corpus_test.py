@@ -173,6 +173,8 @@ class Runner:
 
 
 class H1Corpus(unittest.TestCase):
+    passed = failed = 0
+
     def run_all(self, runner, what):
         wanted = os.environ.get("H1_CASE")
         failed, count = [], 0
@@ -184,7 +186,9 @@ class H1Corpus(unittest.TestCase):
                 runner.run(case)
             except (Fail, Malformed, Cut, OSError) as error:
                 failed.append(case.id)
-                print(f"  {case.id}: {type(error).__name__}: {error}\n      RFC {case.rfc}", flush=True)
+                print(f"FAIL: {case.id} ({what}): {type(error).__name__}: {error}\n      RFC {case.rfc}", flush=True)
+        H1Corpus.passed += count - len(failed)
+        H1Corpus.failed += len(failed)
         print(f"{what}: {count - len(failed)} of {count} cases as they should be", flush=True)
         self.assertEqual(failed, [])
 
@@ -210,4 +214,8 @@ class H1Corpus(unittest.TestCase):
 
 FAST = "--fast" in sys.argv or os.environ.get("H1_FAST") == "1"
 if __name__ == "__main__":
-    unittest.main(argv=[a for a in sys.argv if a != "--fast"], verbosity=2)
+    done = unittest.main(argv=[a for a in sys.argv if a != "--fast"], verbosity=2, exit=False).result
+    # Each case at each setting is a test of its own; what went wrong outside of them counts too.
+    outside = len(done.errors) + (0 if H1Corpus.failed else len(done.failures))
+    print(f"{H1Corpus.passed} passed, {H1Corpus.failed + outside} failed", flush=True)
+    sys.exit(0 if done.wasSuccessful() and H1Corpus.passed else 1)
