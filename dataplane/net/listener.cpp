@@ -40,6 +40,12 @@ void Listener::resume() {
   set_interest();
 }
 
+void Listener::finish() {
+  while (ok() && accept_one() == Next::more) {
+  }
+  ::shutdown(fd_.get(), SHUT_RD);
+}
+
 void Listener::set_interest() {
   if (ok()) reactor_.modify(fd_.get(), *this, paused_ || resting_ ? 0 : kReadable);
 }

@@ -33,6 +33,9 @@ class Listener final : private EventHandler, private TimerNode {
   void pause();  // connections wait in the kernel's queue
   void resume();
   [[nodiscard]] bool paused() const { return paused_; }
+  // The end of the socket itself, for whoever holds it last: takes what waits in its queue (which would be reset), then
+  // refuses everybody, whatever copies of the descriptor there are.
+  void finish();
   // Connections closed unserved because the process or the system had no descriptor left.
   [[nodiscard]] uint64_t refused() const { return refused_; }
 

@@ -11,6 +11,10 @@ using net::Io;
 
 namespace {
 constexpr uint64_t kLingerMs = 5000;
+constexpr uint64_t kIdleLingerMs = 1000;  // nothing of ours is to be read any more: a round trip
+// While the worker drains, an idle connection waits so long for one more request, which is answered with
+// Connection: close: a client that is told loses nothing, one that meets our FIN half-way has to ask again.
+constexpr uint64_t kDrainIdleMs = 1000;
 constexpr uint64_t kMaxLingerBytes = 64 * 1024 * 1024;
 }  // namespace
 
@@ -172,7 +176,7 @@ void ClientConnection::rearm() {
       deadline = now + settings.request_body_idle_ms;
       break;
     case State::lingering:
-      deadline = now + kLingerMs;
+      deadline = now + (response_begun_ ? kLingerMs : kIdleLingerMs);
       break;
     case State::closed:
       return;
@@ -180,7 +184,9 @@ void ClientConnection::rearm() {
       if (transport_->pending() != 0) {
         deadline = now + settings.request_body_idle_ms;  // the client does not take its answer
       } else if (request_ == nullptr) {
-        deadline = now + (fresh_ ? settings.request_header_ms : settings.keep_alive_ms);
+        deadline = now + (fresh_              ? settings.request_header_ms
+                          : context_.draining ? std::min<uint64_t>(settings.keep_alive_ms, kDrainIdleMs)
+                                              : settings.keep_alive_ms);
       } else if (!head_done_) {
         if (head_deadline_ == 0) head_deadline_ = now + settings.request_header_ms;
         deadline = head_deadline_;
@@ -208,7 +214,9 @@ void ClientConnection::on_timer() {
   if (transport_->pending() != 0) {
     gone();
   } else if (request_ == nullptr) {
-    begin_close();
+    // A request may have come since the loop last looked; reading it arms a deadline of its own.
+    if (!suspended_) readable();
+    if (state_ == State::open && request_ == nullptr && !net::TimerNode::armed()) begin_close();
   } else if (!request_done_) {
     failed_ = true;
     http::Stream& stream = request_->stream();
@@ -218,10 +226,13 @@ void ClientConnection::on_timer() {
   }
 }
 
-// Only a connection at rest between requests is closed. A new one, and one in the middle of a head, has a request under
-// way as far as its client knows: it is answered, with Connection: close, or runs into its deadline.
+// What lies in the socket's buffer already is answered, with Connection: close as every answer from now on. A
+// connection at rest between requests gets a short deadline. A new one, and one in the middle of a head, has a request
+// under way as far as its client knows: it keeps the one it has.
 void ClientConnection::drain() {
-  if (state_ == State::open && request_ == nullptr && !fresh_ && stash_.empty()) begin_close();
+  if (state_ != State::open || request_ != nullptr || !stash_.empty()) return;
+  if (!suspended_) readable();
+  if (state_ == State::open && request_ == nullptr && !fresh_) rearm();
 }
 
 void ClientConnection::gone() { close(); }
@@ -238,10 +249,12 @@ void ClientConnection::begin_close() {
   rearm();
 }
 
-// RFC 9112 9.6: closing while the client still sends resets the connection, and with it an answer not read yet.
+// RFC 9112 9.6: closing while the client still sends resets the connection, and with it an answer not read yet. Only a
+// client that said itself that it sends nothing more (its end, or close with a request that was read whole) is
+// believed.
 void ClientConnection::all_written() {
   const bool nothing_left =
-      eof_ || (!failed_ && stash_.empty() && in_hand_ == 0 && (request_ == nullptr || request_done_));
+      eof_ || (said_close_ && !failed_ && stash_.empty() && in_hand_ == 0 && (request_ == nullptr || request_done_));
   if (nothing_left) {
     if (tls_) transport_->shutdown_write();
     close();

@@ -48,7 +48,7 @@ class ClientConnection final : public http::ResponseSink,
   [[nodiscard]] const net::Transport* transport() const { return transport_.get(); }
   [[nodiscard]] ActiveRequest* request() const { return request_; }
   [[nodiscard]] ClientConnection* next() const { return next_; }
-  // No further requests: idle ones close now, others after their answer.
+  // The worker drains: whoever waits is answered, with Connection: close; who asks for nothing is closed soon.
   void drain();
   void close();
   void write_batch();
@@ -135,10 +135,11 @@ class ClientConnection final : public http::ResponseSink,
   bool blocked_ : 1 = false;  // the source was told to wait
   bool eof_ : 1 = false;
   bool tunnel_ : 1 = false;
-  bool failed_ : 1 = false;  // the request is malformed: nothing more is read from it
-  bool cut_ : 1 = false;     // the answer cannot be completed
-  bool fresh_ : 1 = true;    // no request yet
-  bool poked_ : 1 = false;   // the timer means: process what is stashed
+  bool failed_ : 1 = false;      // the request is malformed: nothing more is read from it
+  bool cut_ : 1 = false;         // the answer cannot be completed
+  bool fresh_ : 1 = true;        // no request yet
+  bool poked_ : 1 = false;       // the timer means: process what is stashed
+  bool said_close_ : 1 = false;  // the client: no request after this one
 };
 
 }  // namespace sluice::worker

@@ -192,6 +192,7 @@ void ClientConnection::on_head(bool end) {
   dirty_ = true;
   http::Stream& stream = request_->stream();
   continue_owed_ = stream.head().expect_continue;
+  said_close_ = !reader_.keep_alive();
   stream.on_request_head(end);
 }
 
@@ -216,7 +217,8 @@ void ClientConnection::answer_complete() {
 }
 
 void ClientConnection::finish_request() {
-  const bool again = keep_alive_ && !context_.draining && !tunnel_ && !failed_;
+  // Also while draining: an answer that did not say close (it began before) leaves a client that will ask again.
+  const bool again = keep_alive_ && !tunnel_ && !failed_;
   request_->release();
   request_ = nullptr;
   fresh_ = false;

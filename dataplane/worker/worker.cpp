@@ -39,6 +39,7 @@ class Door final : private net::AcceptHandler {
   [[nodiscard]] bool tls() const { return tls_; }
   [[nodiscard]] bool ok() const { return listener_.ok(); }
   [[nodiscard]] uint16_t port() const { return listener_.local().port; }
+  void finish() { listener_.finish(); }
 
  private:
   void on_accept(UniqueFd fd, const net::Address& peer) override {
@@ -71,6 +72,7 @@ class Worker final : private net::EventHandler {
     while (!finished()) {
       counters_.heartbeat_ms.set(monotonic_ms());
       reactor_.run_once(kHeartbeatMs);
+      if (context_.draining) end_doors();
       if (reactor_.now_ms() >= next_look_ms_) {
         next_look_ms_ = reactor_.now_ms() + kLookMs;
         report_tls(context_.tls.take_problems());
@@ -170,9 +172,18 @@ class Worker final : private net::EventHandler {
     }
   }
 
+  // Listeners still here while we drain end with us: nobody takes them over. They accept as long as there is something
+  // to do, at most for half of the time, so that what they accepted last has the other half.
+  void end_doors() {
+    if (doors_.empty() || (context_.connection_count != 0 && reactor_.now_ms() < doors_deadline_)) return;
+    for (const auto& door : doors_) door->finish();
+    doors_.clear();
+  }
+
   void drain(uint32_t milliseconds) {
     context_.draining = true;
     drain_deadline_ = reactor_.now_ms() + milliseconds;
+    doors_deadline_ = reactor_.now_ms() + milliseconds / 2;
     for (ClientConnection* at = context_.connections; at != nullptr;) {
       ClientConnection* const next = at->next();
       at->drain();
@@ -207,7 +218,7 @@ class Worker final : private net::EventHandler {
   Context context_;
   State state_;
   std::vector<std::unique_ptr<Door>> doors_;
-  uint64_t drain_deadline_ = 0;
+  uint64_t drain_deadline_ = 0, doors_deadline_ = 0;
   uint64_t next_look_ms_ = 0;
   bool master_gone_ = false;
 };

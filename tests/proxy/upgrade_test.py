@@ -39,7 +39,114 @@ class Dialer(threading.Thread):
                 self.failed.append(repr(e))
 
 
+class KeepAlive(threading.Thread):
+    """Requests on one connection with pauses between them, as RFC 9112 9.3.1 and 9.6 allow: a new connection after `Connection: close`; a connection that
+    ended cleanly before the answer's first byte, and had carried a request before, is replaced and the request sent once more. Everything else is a failure: a
+    reset, a cut answer, an end on a fresh connection, another status. Nobody listening any more ends it (`gone`)."""
+
+    def __init__(self, port, pause):
+        super().__init__(daemon=True)
+        self.port, self.pause, self.failed, self.answered, self.repeated, self.go, self.gone = port, pause, [], 0, 0, True, False
+
+    def run(self):
+        sock, used = None, False
+        try:
+            while self.go:
+                if sock is None:
+                    sock, used = socket.create_connection(('127.0.0.1', self.port), timeout=20), False
+                try:
+                    sock.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+                    if not sock.recv(1, socket.MSG_PEEK) and used:
+                        self.repeated += 1
+                        sock.close()
+                        sock = None
+                        continue
+                    status, headers, _ = read_answer(sock)
+                except OSError as e:
+                    self.failed.append(f'{e!r} on a {"used" if used else "fresh"} connection')
+                    sock.close()
+                    sock = None
+                    continue
+                if status != 200:
+                    self.failed.append(status)
+                self.answered, used = self.answered + 1, True
+                if headers.get('connection') == 'close':
+                    sock.close()
+                    sock = None
+                time.sleep(self.pause)
+        except ConnectionRefusedError:
+            self.gone = True
+            if self.go:
+                self.failed.append('refused')
+        finally:
+            if sock:
+                sock.close()
+
+
+PAUSES = [0, 0, 0.001, 0.003, 0.01, 0.05, 0.2, 0.9, 1.0, 1.1]
+
+
 class Upgrade(unittest.TestCase):
+    def test_connections_that_stay_lose_nothing(self):
+        """New binaries under clients that keep their connections, some of which pause as long as a draining worker waits."""
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
+            clients = [KeepAlive(gw.http, pause) for pause in PAUSES]
+            for c in clients:
+                c.start()
+            for _ in range(UPGRADES):
+                before = set(gw.pids('worker'))
+                os.kill(gw.pids('master')[0], signal.SIGUSR2)
+                gw.until(lambda: len(gw.pids('worker')) == 2 and not before & set(gw.pids('worker')), 20, 'new workers and only those')
+            for c in clients:
+                c.go = False
+            for c in clients:
+                c.join()
+            print(f'{UPGRADES} new binaries: {sum(c.answered for c in clients)} answered, {sum(c.repeated for c in clients)} sent again')
+            self.assertEqual(sum((c.failed for c in clients), []), [])
+            self.assertTrue(all(c.answered for c in clients))
+
+    def test_end_under_load(self):
+        """SIGTERM: connections that stay and new ones, until nobody listens. Refused is the only end."""
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2, config='timeouts: {drain: 4s}\n') as gw:
+            clients, dialers = [KeepAlive(gw.http, pause) for pause in PAUSES], [Dialer(gw.http) for _ in range(3)]
+            for c in clients + dialers:
+                c.start()
+            time.sleep(0.5)
+            os.kill(gw.pids('master')[0], signal.SIGTERM)
+            gw.until(lambda: not gw.pids('worker'), 20, 'workers end')
+            for c in clients + dialers:
+                c.go = False
+            for c in clients + dialers:
+                c.join()
+            refused = [f for c in clients + dialers for f in c.failed if f == 'refused' or 'ConnectionRefused' in str(f)]
+            print(f'end: {sum(c.answered for c in clients + dialers)} answered, {sum(c.repeated for c in clients)} sent again, {len(refused)} refused at last')
+            self.assertEqual([f for c in clients + dialers for f in c.failed if f not in refused], [])
+
+    def test_requests_into_closing_connections(self):
+        """Whenever an idle connection's next request comes, it is answered, or the connection ended cleanly before it: never a reset."""
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
+            socks = []
+            for _ in range(60):
+                s = socket.create_connection(('127.0.0.1', gw.http), timeout=20)
+                s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+                self.assertEqual(read_answer(s)[0], 200)
+                socks.append(s)
+            os.kill(gw.pids('master')[0], signal.SIGTERM)
+            begin, answered, ended = time.monotonic(), 0, 0
+            for i, s in enumerate(socks):
+                time.sleep(max(0.0, begin + i * 0.03 - time.monotonic()))
+                s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+                if not s.recv(1, socket.MSG_PEEK):
+                    ended += 1
+                else:
+                    status, headers, _ = read_answer(s)
+                    self.assertEqual((status, headers.get('connection')), (200, 'close'))
+                    self.assertEqual(s.recv(1), b'')
+                    answered += 1
+                s.close()
+            print(f'into closing connections: {answered} answered, {ended} ended before')
+            self.assertGreater(answered, 0)
+
     def test_new_binary_loses_nothing(self):
         with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
             master, metrics_before = gw.pids('master')[0], gw.metrics()

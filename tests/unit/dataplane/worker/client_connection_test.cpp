@@ -183,22 +183,93 @@ TEST_F(ConnectionTest, HeadOfALocalAnswerHasNoBody) {
   EXPECT_NE(client.received().find("Content-Length: "), std::string::npos);
 }
 
-TEST_F(ConnectionTest, DrainingEndsIdleConnectionsAndSaysClose) {
-  Client idle = rig.connect(), busy = rig.connect();
-  idle.send(kGet);
-  ASSERT_TRUE(rig.until([&] { return WorkerRig::answered(idle.received()); }));
+void drain(WorkerRig& rig) {
   rig.context.draining = true;
   for (ClientConnection* at = rig.context.connections; at != nullptr;) {
     ClientConnection* const next = at->next();
     at->drain();
     at = next;
   }
+}
+
+TEST_F(ConnectionTest, DrainingEndsIdleConnectionsAndSaysClose) {
+  Client idle = rig.connect();
+  idle.send(kGet);
+  ASSERT_TRUE(rig.until([&] { return WorkerRig::answered(idle.received()); }));
+  drain(rig);
   EXPECT_TRUE(rig.until([&] { return idle.ended(); }));
+  // What meets our end half-way is no reason for a reset: the client hears of a connection that ended before an answer.
+  idle.forget();
+  idle.send(kGet);
+  rig.settle();
+  char byte;
+  EXPECT_EQ(::recv(idle.fd(), &byte, 1, MSG_DONTWAIT), 0);
+  EXPECT_EQ(rig.context.connection_count, 1u);
+  idle.close();
+  EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
   Client late = rig.connect();
   late.send(kGet);
   ASSERT_TRUE(rig.until([&] { return late.ended(); }));
   EXPECT_NE(late.received().find("Connection: close\r\n"), std::string::npos);
   EXPECT_TRUE(late.received().ends_with("hello"));
+}
+
+// The request came between the last look at the socket and the drain.
+TEST_F(ConnectionTest, DrainingAnswersWhatLiesInTheSocket) {
+  Client client = rig.connect();
+  client.send(kGet);
+  ASSERT_TRUE(rig.until([&] { return WorkerRig::answered(client.received()); }));
+  client.forget();
+  client.send(kGet);
+  drain(rig);
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_TRUE(client.received().ends_with("hello")) << client.received();
+  EXPECT_NE(client.received().find("Connection: close\r\n"), std::string::npos);
+}
+
+TEST_F(ConnectionTest, AnIdleConnectionIsToldCloseByItsNextAnswer) {
+  Client client = rig.connect();
+  client.send(kGet);
+  ASSERT_TRUE(rig.until([&] { return WorkerRig::answered(client.received()); }));
+  client.forget();
+  drain(rig);
+  rig.settle();
+  client.send(kGet);
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_NE(client.received().find("Connection: close\r\n"), std::string::npos) << client.received();
+}
+
+// Its head did not say close, so its client will use the connection again.
+TEST_F(ConnectionTest, AnAnswerBegunBeforeTheDrainLeavesRoomForOneMore) {
+  Origin slow(rig.reactor, [](const std::string& request) {
+    return request.find("\r\n\r\n") == std::string::npos ? "" : "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+  });
+  rig.add_cluster("ns/slow:80", {slow.port()});
+  rig.add_route("b.example", "", "ns/slow:80");
+  rig.apply();
+  Client client = rig.connect();
+  client.send("GET / HTTP/1.1\r\nHost: b.example\r\n\r\n");
+  ASSERT_TRUE(rig.until([&] { return client.received().ends_with("hello"); }));
+  drain(rig);
+  slow.send_all("world");
+  ASSERT_TRUE(rig.until([&] { return client.received().ends_with("world"); }));
+  client.forget();
+  client.send(kGet);
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_TRUE(client.received().ends_with("hello")) << client.received();
+  EXPECT_NE(client.received().find("Connection: close\r\n"), std::string::npos);
+}
+
+TEST_F(ConnectionTest, ARequestBehindTheLastAnswerDestroysNothing) {
+  Client client = rig.connect();
+  client.send(kGet);
+  drain(rig);
+  ASSERT_TRUE(rig.until([&] { return client.received().ends_with("hello"); }));
+  client.send(kGet);
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  char byte;
+  EXPECT_EQ(::recv(client.fd(), &byte, 1, MSG_DONTWAIT), 0);
+  EXPECT_EQ(count(client.received(), "hello"), 1u);
 }
 
 TEST_F(ConnectionTest, DestroyedClientsCancelTheirUpstream) {

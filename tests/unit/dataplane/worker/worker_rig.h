@@ -35,6 +35,13 @@ class Origin final : private net::AcceptHandler {
   std::vector<std::string> requests;  // as answered
   size_t accepted = 0;
   void close_all() { connections_.clear(); }
+  void send_all(std::string_view bytes) {
+    for (const auto& connection : connections_) {
+      if (!connection->fd) continue;
+      EXPECT_EQ(::send(connection->fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+                static_cast<ssize_t>(bytes.size()));
+    }
+  }
   void stop_listening() { listener_.reset(); }
 
  private:
