@@ -26,7 +26,7 @@ struct RetryPolicy {
 
 // What was decided about a request.
 struct StreamPlan {
-  bool answered = false;  // `reply` is the answer; no filter runs
+  bool answered = false;  // `reply` is the answer; of the filters only on_local_reply runs
   LocalReply reply{};
   std::span<Filter* const> filters{};       // in chain order; the stream runs their destructors
   uint64_t max_body = 0;                    // 0 = no limit

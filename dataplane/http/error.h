@@ -90,6 +90,8 @@ struct ReasonInfo {
   std::string_view word;      // "no_endpoints"
   uint16_t status;            // answered to the client if nothing was sent yet; 0 = no answer, close
   std::string_view sentence;  // for the error body; never internals
+  // Seconds, as a literal (RFC 9110 10.2.3): when another try may find it better. Empty: nobody can say.
+  std::string_view retry_after{};
 };
 [[nodiscard]] const ReasonInfo& describe(Reason reason);
 

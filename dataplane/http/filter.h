@@ -60,6 +60,9 @@ class Filter {
   virtual Status on_response_head(FilterContext&, ResponseHead&, bool /*end*/) { return Status::proceed; }
   virtual Status on_response_body(FilterContext&, Bytes& /*bytes*/, bool /*end*/) { return Status::proceed; }
   virtual Status on_response_trailers(FilterContext&, Fields&) { return Status::proceed; }
+  // An answer to an error, or a refusal after the route was found: instead of the response hooks, head only, at once,
+  // whether or not the request came past this filter. For what a route puts on every answer.
+  virtual void on_local_reply(FilterContext&, ResponseHead&) {}
   virtual void on_timer(FilterContext&) {}
   virtual void on_fetched(FilterContext&, const FetchResult&) {}
   virtual void on_complete(FilterContext&, const Error&) {}  // always, last; reason none = complete

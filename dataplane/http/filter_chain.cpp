@@ -91,6 +91,13 @@ void FilterChain::stop() {
   for (Node* node : nodes_) node->stop();
 }
 
+void FilterChain::local_reply(ResponseHead& head) {
+  for (size_t step = 0; step < nodes_.size(); ++step) {
+    Node& node = this->node(Direction::response, step);
+    node.filter().on_local_reply(node, head);
+  }
+}
+
 void FilterChain::complete(const Error& error) {
   stop();
   for (Node* node : nodes_) node->filter().on_complete(*node, error);

@@ -54,8 +54,10 @@ class FilterChain {
   void response_body(Bytes bytes, bool end) { push_body(Direction::response, 0, bytes, end); }
   void response_trailers(Fields& trailers) { push_trailers(Direction::response, 0, trailers); }
 
-  // No hook but on_complete is called any more.
+  // No hook but on_local_reply and on_complete is called any more.
   void stop();
+  // After stop(): the head of an answer of the gateway's own.
+  void local_reply(ResponseHead& head);
   void complete(const Error& error);
 
  private:

@@ -58,6 +58,9 @@ RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, 
   if (has_no_content(head->status)) body = {};
   else head->content_length = body.size();
   if (!type.empty() && !body.empty()) head->fields.add({"Content-Type", type, Token::content_type});
+  // A fixed answer may give the reason another status; then it says nothing about time.
+  if (!info.retry_after.empty() && head->status == info.status)
+    head->fields.add({"Retry-After", info.retry_after, Token::retry_after});
   for (const Field& field : reply.fields) head->fields.add(field);
   if (request.method == Method::head) body = {};
   head->has_body = !body.empty();

@@ -274,6 +274,7 @@ void Stream::answer(const LocalReply& reply, const Error& error) {
   cancel_upstream();
   chain_.stop();
   const RenderedReply rendered = render_reply(reply, head_, environment_.request_id(), arena_);
+  if (!chain_.empty()) chain_.local_reply(*rendered.head);
   phase_ = Phase::answer;
   summary_.error = error;
   pass_response_head(*rendered.head, rendered.body.empty());

@@ -309,6 +309,21 @@ std::unique_ptr<Transport> TlsServer::make_server(UniqueFd fd) {
   return std::make_unique<TlsTransport>(std::move(fd), TlsTransport::Role::server, *impl_);
 }
 
+bool TlsServer::same_settings(std::string_view sni, std::string_view host) const {
+  if (sni == host) return true;
+  // What a name gets depends on its certificate only: protocol settings are the same for all.
+  auto id_of = [this](std::string_view of) -> std::string_view {
+    Name name;
+    name.size = of.size() <= kMaxName ? of.size() : 0;
+    if (name.size != 0) std::memcpy(name.text, of.data(), name.size);
+    name.text[name.size] = '\0';
+    if (const char* id = impl_->certificate_id(name)) return id;
+    const auto* fallback = impl_->table == nullptr ? nullptr : impl_->table->default_certificate();
+    return fallback == nullptr ? std::string_view() : fallback->string_view();
+  };
+  return id_of(sni) == id_of(host);
+}
+
 uint64_t TlsServer::contexts_built() const { return impl_->built; }
 
 }  // namespace sluice::net

@@ -122,6 +122,12 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   head.scheme = identity_.secure ? http::Scheme::https : http::Scheme::http;
   plan.request_ms = context_.settings.request_ms;
   plan.max_body = context_.settings.body_bytes;
+  // RFC 9110 15.5.20: the connection speaks for one name; a host with other TLS settings has one of its own.
+  if (connection_.facts().secure && !context_.tls.same_settings(connection_.transport()->server_name(), head.host)) {
+    plan.answered = true;
+    plan.reply.reason = Reason::misdirected;
+    return;
+  }
   // "OPTIONS *" is about the server as a whole (RFC 9110 9.3.7): here that is whoever serves the host's root. Without
   // one it is us.
   const bool asterisk = head.path == "*";
@@ -141,8 +147,8 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   }
   const ir::Route& route = *match_.route;
   runtime_ = &RouteRuntime::of(*match_.host.get(), match_.index, context_.counters);
-  if (refuse(head, route, plan)) return;
   plan.filters = runtime_->filters().make(stream_.arena(), {static_cast<uint32_t>(covered(head))});
+  if (refuse(head, route, plan)) return;
   plan.retry = runtime_->retry();
   if (route.max_body_bytes() != 0) plan.max_body = route.max_body_bytes();
   if (const ir::Timeouts* timeouts = route.timeouts(); timeouts != nullptr) {

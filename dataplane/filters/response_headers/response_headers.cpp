@@ -12,6 +12,7 @@ class ResponseHeaders final : public http::Filter {
     apply_edits(edits_, head.fields);
     return Status::proceed;
   }
+  void on_local_reply(http::FilterContext&, http::ResponseHead& head) override { apply_edits(edits_, head.fields); }
 
  private:
   const ir::HeaderEdits& edits_;

@@ -64,6 +64,14 @@ struct Scripted final : Filter {
          std::string(describe(result.error.reason).word) + ")");
     context.resume();
   }
+  void on_local_reply(FilterContext& context, ResponseHead& head) override {
+    note("local(" + std::to_string(head.status) + ")");
+    head.fields.add(context.arena().copy("X-" + name), "1");
+    // None of these is possible any more.
+    context.reply({.reason = Reason::internal});
+    context.timer(1);
+    context.resume();
+  }
   void on_complete(FilterContext&, const Error&) override { note("complete"); }
 };
 
@@ -216,7 +224,56 @@ TEST(FilterChain, ReplyEndsTheRequestSide) {
   rig.a.reply = reply;
   rig.request();
   EXPECT_EQ(rig.client.status, 403);
-  EXPECT_EQ(rig.log, "a.head a.complete b.complete");
+  EXPECT_EQ(rig.log, "a.head b.local(403) a.local(403) a.complete b.complete");
+}
+
+// Whatever is answered here once the route is known carries what its filters put on every answer.
+TEST(FilterChain, LocalAnswersPassHeadsOfAllFilters) {
+  for (const Reason reason : {Reason::connect_failed, Reason::no_endpoints, Reason::response_timeout}) {
+    ChainRig rig;
+    rig.request();
+    rig.environment.last().events->on_exchange_error({reason, Side::upstream, Retry::no, 0});
+    const uint16_t status = describe(reason).status;
+    EXPECT_EQ(rig.client.status, status);
+    const std::string code = std::to_string(status);
+    EXPECT_EQ(rig.log, "a.head b.head b.local(" + code + ") a.local(" + code + ") a.complete b.complete");
+    EXPECT_EQ(rig.client.field("X-a") + rig.client.field("X-b"), "11");
+    EXPECT_NE(rig.client.body.find(describe(reason).word), std::string::npos);
+    rig.environment.pass(100);
+    EXPECT_EQ(rig.client.status, status);
+  }
+}
+
+TEST(FilterChain, RefusalsOfThePlanPassThemToo) {
+  ChainRig rig;
+  rig.environment.next_plan.answered = true;
+  rig.environment.next_plan.reply.reason = Reason::https_redirect;
+  rig.request();
+  EXPECT_EQ(rig.log, "b.local(308) a.local(308) a.complete b.complete");
+  EXPECT_EQ(rig.client.field("X-a"), "1");
+}
+
+// The upstream's head was edited already; the answer in its place is another one and edited once.
+TEST(FilterChain, AnswersInPlaceOfTheUpstreamsAreEditedOnce) {
+  ChainRig rig;
+  rig.b.gather_response = 4;
+  rig.request();
+  rig.answer(200, "hello");
+  EXPECT_EQ(rig.client.status, 502);
+  EXPECT_EQ(rig.client.fields.size(), 3u) << "Content-Type, X-b, X-a";
+  EXPECT_EQ(rig.log, "a.head b.head b.response b.local(502) a.local(502) a.complete b.complete");
+}
+
+TEST(FilterChain, ACutAnswerIsNotAnotherAnswer) {
+  ChainRig rig;
+  rig.request();
+  ResponseHead head(rig.answers);
+  head.status = 200;
+  head.has_body = true;
+  rig.environment.last().events->on_response_head(head, false);
+  rig.environment.last().events->on_exchange_error({Reason::response_cut, Side::upstream, Retry::no, 0});
+  EXPECT_TRUE(rig.client.aborted);
+  EXPECT_EQ(rig.log.find("local"), std::string::npos);
 }
 
 TEST(FilterChain, ReplyInsteadOfTheUpstreamsAnswer) {

@@ -24,6 +24,21 @@ TEST(Reason, EveryRowIsUsable) {
   }
 }
 
+// RFC 9110 10.2.3: only with statuses that mean "later", and never far away.
+TEST(Reason, RetryAfter) {
+  for (size_t i = 0; i < static_cast<size_t>(Reason::kCount); ++i) {
+    const ReasonInfo& info = describe(static_cast<Reason>(i));
+    if (info.retry_after.empty()) continue;
+    EXPECT_EQ(info.status, 503) << info.word;
+    const int seconds = std::stoi(std::string(info.retry_after));
+    EXPECT_EQ(std::to_string(seconds), info.retry_after) << info.word;
+    EXPECT_TRUE(seconds >= 1 && seconds <= 30) << info.word;
+  }
+  for (const Reason reason : {Reason::no_endpoints, Reason::overloaded, Reason::draining})
+    EXPECT_FALSE(describe(reason).retry_after.empty()) << describe(reason).word;
+  EXPECT_TRUE(describe(Reason::service_not_found).retry_after.empty()) << "an object has to change first";
+}
+
 TEST(Reason, Statuses) {
   auto status = [](Reason reason) { return describe(reason).status; };
   EXPECT_EQ(status(Reason::bad_header_name), 400);

@@ -41,6 +41,26 @@ class TlsServerTest : public ::testing::TestWithParam<int> {
 INSTANTIATE_TEST_SUITE_P(Versions, TlsServerTest, ::testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& info) { return info.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
 
+TEST_P(TlsServerTest, TellsWhichHostsAConnectionSpeaksFor) {
+  state_.host("same.example", "ns/a").certificate("ns/other", *other_).table.default_certificate = "ns/other";
+  EXPECT_TRUE(state_.apply(server_).empty());
+  EXPECT_TRUE(server_.same_settings("a.example", "a.example"));
+  EXPECT_TRUE(server_.same_settings("a.example", "same.example"));
+  EXPECT_FALSE(server_.same_settings("a.example", "b.example"));
+  EXPECT_TRUE(server_.same_settings("x.wild.example", "y.wild.example"));
+  EXPECT_FALSE(server_.same_settings("x.wild.example", "y.x.wild.example"));
+  EXPECT_FALSE(server_.same_settings("a.example", "plain.example")) << "without settings of its own: the default";
+  EXPECT_TRUE(server_.same_settings("one.example", "two.example"));
+  EXPECT_FALSE(server_.same_settings("", "a.example"));
+  EXPECT_TRUE(server_.same_settings("", "192.0.2.1"));
+  EXPECT_TRUE(server_.same_settings("", ""));
+  EXPECT_FALSE(server_.same_settings("a.example", ""));
+  EXPECT_FALSE(server_.same_settings("a.example", std::string(400, 'x')));
+  state_.table.default_certificate = "ns/a";
+  state_.apply(server_);
+  EXPECT_TRUE(server_.same_settings("", "a.example")) << "the default is its certificate";
+}
+
 TEST_P(TlsServerTest, ChoosesByName) {
   EXPECT_TRUE(state_.apply(server_).empty());
   EXPECT_EQ(shown("a.example"), "a");

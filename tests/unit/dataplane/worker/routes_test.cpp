@@ -157,7 +157,51 @@ TEST_F(RoutesTest, MissingClustersAndEndpoints) {
   rig.add_route("e.example", "", "ns/empty:80");
   rig.apply();
   EXPECT_NE(rig.ask(get("/")).find("service_not_found"), std::string::npos);
-  EXPECT_EQ(rig.ask(get("/", "e.example")).substr(9, 3), "503");
+  const std::string empty = rig.ask(get("/", "e.example"));
+  EXPECT_EQ(empty.substr(9, 3), "503");
+  EXPECT_EQ(header(empty, "Retry-After"), "5");
+  EXPECT_EQ(header(rig.ask(get("/")), "Retry-After"), "");
+}
+
+// "On every answer" means every answer: errors, refusals, redirects. Not what is answered before a route is known.
+TEST_F(RoutesTest, ResponseHeadersAreOnLocalAnswers) {
+  rig.add_cluster("ns/empty:80", {});
+  auto with_header = [&](ir::RouteT& route) -> ir::RouteT& {
+    ir::ResponseHeadersT response;
+    response.edits = std::make_unique<ir::HeaderEditsT>();
+    auto one = std::make_unique<ir::HeaderValueT>();
+    one->name = "X-Frame-Options";
+    one->value = "DENY";
+    response.edits->set.push_back(std::move(one));
+    response.edits->remove = {"retry-after"};
+    WorkerRig::add_filter(route, std::move(response));
+    return route;
+  };
+  with_header(rig.add_route("a.example", "/empty", "ns/empty:80"));
+  with_header(rig.add_route("a.example", "/secure", "ns/web:80")).https_only = true;
+  with_header(rig.add_route("a.example", "/slash", "ns/web:80")).encoded_slash = 1;
+  with_header(rig.add_route("a.example", "/small", "ns/web:80")).max_body_bytes = 1;
+  with_header(rig.add_route("a.example", "/moved")).action.Set(ir::RedirectT());
+  with_header(rig.add_route("a.example", "/web", "ns/web:80"));
+  rig.apply();
+  struct {
+    const char* request;
+    const char* status;
+  } cases[] = {{"GET /empty HTTP/1.1\r\nHost: a.example\r\n\r\n", "503"},
+               {"GET /secure HTTP/1.1\r\nHost: a.example\r\n\r\n", "308"},
+               {"GET /slash/%2F HTTP/1.1\r\nHost: a.example\r\n\r\n", "400"},
+               {"POST /small HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nab", "413"},
+               {"GET /moved HTTP/1.1\r\nHost: a.example\r\n\r\n", "302"},
+               {"GET /web HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "400"},
+               {"GET /web HTTP/1.1\r\nHost: a.example\r\n\r\n", "200"}};
+  for (const auto& one : cases) {
+    const std::string answer = rig.ask(one.request);
+    EXPECT_EQ(answer.substr(9, 3), one.status) << one.request;
+    EXPECT_EQ(header(answer, "X-Frame-Options"), "DENY") << answer;
+    EXPECT_EQ(header(answer, "Retry-After"), "");
+  }
+  EXPECT_EQ(header(rig.ask(get("/none")), "X-Frame-Options"), "");
+  EXPECT_EQ(header(rig.ask("GET / HTTP/1.1\r\n\r\n"), "X-Frame-Options"), "");
 }
 
 TEST_F(RoutesTest, ConnectFailureGoesToAnotherEndpoint) {
