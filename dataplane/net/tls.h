@@ -43,8 +43,8 @@ class TlsServer {
   // The server side of an accepted connection. Counts handshakes in the counter page. Costs nearly nothing until bytes
   // come.
   [[nodiscard]] std::unique_ptr<Transport> make_server(UniqueFd fd);
-  // Whether a request for `host` (lower case) is served under the same TLS settings as a connection made for `sni` (either
-  // may be empty). By the present table; no allocation.
+  // Whether a request for `host` (lower case) is served under the same TLS settings as a connection made for `sni`
+  // (either may be empty). By the present table; no allocation.
   [[nodiscard]] bool same_settings(std::string_view sni, std::string_view host) const;
   // Contexts built so far, for tests and dumps.
   [[nodiscard]] uint64_t contexts_built() const;
