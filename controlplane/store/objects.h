@@ -29,11 +29,22 @@ struct ObjectRef {
   auto operator<=>(const ObjectRef&) const = default;
 };
 
+// A part that decode could not read and that spoils no other: the element is marked `invalid`, or left out where its
+// place in the list means nothing. Translation answers for it and reports the flaw if the object is ours.
+struct Flaw {
+  std::string field, text;
+  bool warning = false;  // nothing is answered differently
+  bool operator==(const Flaw&) const = default;
+};
+// What stands for an annotation whose value is no string. No reader takes it for a value of its own.
+inline constexpr const char* kUnreadable = "\x01";
+
 struct Meta {
   std::string ns, name, uid, resource_version;
   int64_t generation = 0;
   int64_t creation = 0;  // Unix seconds; 0 = unknown
   std::map<std::string, std::string> labels, annotations;
+  std::vector<Flaw> flaws;
   [[nodiscard]] ObjectKey key() const { return {ns, name}; }
   bool operator==(const Meta&) const = default;
 };
@@ -48,6 +59,7 @@ struct IngressBackend {
   std::string service;  // empty when `resource_kind` is set
   ServiceBackendPort port;
   std::string resource_kind, resource_name;
+  bool invalid = false;
   bool operator==(const IngressBackend&) const = default;
 };
 enum class PathType : uint8_t { exact, prefix, implementation_specific };
@@ -55,16 +67,19 @@ struct IngressPath {
   std::string path;
   PathType type = PathType::implementation_specific;
   IngressBackend backend;
+  bool invalid = false;  // cannot be placed
   bool operator==(const IngressPath&) const = default;
 };
 struct IngressRule {
   std::string host;
   std::vector<IngressPath> paths;
+  bool invalid = false;
   bool operator==(const IngressRule&) const = default;
 };
 struct IngressTls {
-  std::vector<std::string> hosts;
+  std::vector<std::string> hosts;  // "" = an unreadable one
   std::string secret;
+  bool invalid = false;
   bool operator==(const IngressTls&) const = default;
 };
 struct Ingress {
@@ -99,9 +114,10 @@ struct Service {
   bool operator==(const Service&) const = default;
 };
 struct SliceEndpoint {
-  std::vector<std::string> addresses;
+  std::vector<std::string> addresses;                      // "" = an unreadable one
   bool ready = true, serving = true, terminating = false;  // absent conditions: ready and serving count as true
   std::string zone;
+  bool invalid = false;
   bool operator==(const SliceEndpoint&) const = default;
 };
 struct SlicePort {
@@ -157,6 +173,7 @@ struct RouteMatch {
   PathMatch path;
   std::string method;  // empty = any
   std::vector<ValueMatch> headers, query_params;
+  bool invalid = false;  // cannot be placed
   bool operator==(const RouteMatch&) const = default;
 };
 struct HttpHeader {
@@ -205,6 +222,7 @@ struct BackendRef {
   std::string group, kind = "Service", ns, name;
   uint16_t port = 0;
   uint32_t weight = 1;
+  bool invalid = false;
   bool operator==(const BackendRef&) const = default;
 };
 struct RouteRetry {
@@ -220,12 +238,13 @@ struct RouteRule {
   std::vector<BackendRef> backend_refs;
   std::optional<uint32_t> request_timeout_ms, backend_request_timeout_ms;
   std::optional<RouteRetry> retry;
+  bool invalid = false;  // what it does cannot be read: its matches answer 500
   bool operator==(const RouteRule&) const = default;
 };
 struct Route {
   Meta meta;
-  std::vector<ParentRef> parent_refs;
-  std::vector<std::string> hostnames;
+  std::vector<ParentRef> parent_refs;  // an unreadable one has no name
+  std::vector<std::string> hostnames;  // "" = an unreadable one
   std::vector<RouteRule> rules;
   bool operator==(const Route&) const = default;
 };

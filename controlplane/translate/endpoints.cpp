@@ -39,7 +39,7 @@ void collect(const store::EndpointSlice& slice, uint16_t port, const config::Opt
   for (size_t i = 0; i < slice.endpoints.size(); ++i) {
     const store::SliceEndpoint& endpoint = slice.endpoints[i];
     // "Consumers should use the first address": the others name the same endpoint.
-    if (endpoint.addresses.empty()) continue;
+    if (endpoint.invalid || endpoint.addresses.empty() || endpoint.addresses.front().empty()) continue;
     const std::string& text = endpoint.addresses.front();
     const auto address = parse_address(text);
     const char* refused =
@@ -121,6 +121,7 @@ ir::ClusterEndpointsT make_endpoints(const ClusterUse& use, const store::Service
     out.empty_reason = "service_not_found";
     return out;
   }
+  report_flaws({store::Kind::service, use.service}, service->meta, problems);
   Places places;
   if (service->type == "ExternalName") {
     // A literal address is taken as it is; names are resolved elsewhere and arrive as slices. Such a Service maps no
@@ -145,6 +146,7 @@ ir::ClusterEndpointsT make_endpoints(const ClusterUse& use, const store::Service
     return out;
   }
   for (const auto& slice : slices) {
+    report_flaws({store::Kind::endpoint_slice, slice->meta.key()}, slice->meta, problems);
     if (slice->address_type != "IPv4" && slice->address_type != "IPv6") continue;
     const uint16_t number = external ? use.port : slice_port(*slice, port->name);
     if (number != 0) collect(*slice, number, options, places, problems);

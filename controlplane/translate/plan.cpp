@@ -44,6 +44,15 @@ HostDrafts& Plan::host(const std::string& host, const std::string& field) {
   return hosts[at->second];
 }
 
+void Plan::take_flaws(const store::Meta& meta) { report_flaws(ref, meta, problems); }
+
+void report_flaws(const store::ObjectRef& ref, const store::Meta& meta, std::vector<store::Problem>& problems) {
+  for (const store::Flaw& flaw : meta.flaws) {
+    problems.push_back(
+        {ref, flaw.field, "Invalid", flaw.warning ? store::Severity::warning : store::Severity::error, flaw.text});
+  }
+}
+
 void Plan::problem(std::string field, std::string reason, std::string text, store::Severity severity) {
   problems.push_back({ref, std::move(field), std::move(reason), severity, std::move(text)});
 }

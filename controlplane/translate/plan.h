@@ -86,9 +86,13 @@ struct Plan {
 
   // The entry of `host`, made when missing. References die with the next call.
   HostDrafts& host(const std::string& host, const std::string& field);
+  // What decode could not read of the object: told only of objects that are ours.
+  void take_flaws(const store::Meta& meta);
   void problem(std::string field, std::string reason, std::string text,
                store::Severity severity = store::Severity::error);
 };
+
+void report_flaws(const store::ObjectRef& ref, const store::Meta& meta, std::vector<store::Problem>& problems);
 
 // Classes of this controller, resolved once a snapshot.
 struct Classes {

@@ -59,6 +59,7 @@ class Certificates {
       pending_.insert(key);
       return last_good(entry, key, true);
     }
+    report_flaws({store::Kind::secret, key}, found->second->meta, out_.problems);
     if (entry.source != found->second) {
       entry.source = found->second;
       entry.checked = check_certificate(*found->second);
@@ -178,6 +179,8 @@ Translation Translator::translate(const store::Snapshot& snapshot, const config:
   const auto unresolved = add_tls(memo.tls, options, certificates, out);
   certificates.finish();
   append(memo.fallback_plan.problems);
+  for (const auto& [name, ingress_class] : memo.classes.ours)
+    report_flaws({store::Kind::ingress_class, ingress_class->meta.key()}, ingress_class->meta, out.problems);
   out.statuses.reserve(memo.objects.size());
   for (const auto& [ref, entry] : memo.objects) {
     append(entry->plan.problems);

@@ -34,7 +34,17 @@ void decode_typed(const JsonNode& node, const store::Meta& meta, std::optional<s
   T typed;
   typed.meta = meta;
   decode_kind(node, typed);
-  if (!node.context().failed) out.emplace(std::move(typed));
+  DecodeContext& context = node.context();
+  if (context.dropped > 0)
+    context.problems.back().text += fmt::format("; and {} more problems of this object", context.dropped);
+  if (context.failed) return;
+  typed.meta.flaws.reserve(context.problems.size());
+  for (store::Problem& problem : context.problems) {
+    typed.meta.flaws.push_back(
+        {std::move(problem.field), std::move(problem.text), problem.severity == store::Severity::warning});
+  }
+  context.problems.clear();
+  out.emplace(std::move(typed));
 }
 
 void decode_object(const JsonNode& node, store::Kind kind, const store::Meta& meta, std::optional<store::Object>& out) {

@@ -1,6 +1,7 @@
 // JSON of one Kubernetes object -> typed object. Hostile input: every string and list is bounded, every wrong type is a
-// Problem that names the field. One file per kind. Unknown fields are ignored (the API server has its own say); a wrong
-// or missing needed field makes the object undecodable.
+// Problem that names the field. One file per kind. Unknown fields are ignored (the API server has its own say). A bad
+// element of a list is a flaw of the object (store::Flaw) and costs nothing else; a wrong or missing needed field of
+// the object itself makes it undecodable.
 #pragma once
 #include <optional>
 #include <string_view>
@@ -15,7 +16,7 @@ namespace sluice::kube {
 struct Decoded {
   std::optional<store::Object> object;   // absent: see problems
   std::optional<store::ObjectRef> ref;   // known whenever kind and metadata.name were readable
-  std::vector<store::Problem> problems;  // why it is undecodable, or warnings beside a decoded object
+  std::vector<store::Problem> problems;  // why it is undecodable; what is wrong with a decoded one is in its meta.flaws
   bool foreign = false;                  // a kind that is none of ours: not a problem
   bool list = false;                     // foreign, because it is a List: decode_list() reads it
 };

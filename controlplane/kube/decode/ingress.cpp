@@ -24,21 +24,27 @@ void decode_backend(const JsonNode& node, store::IngressBackend& out) {
   if (service == resource) node.error("", "needs either service or resource");
 }
 
+void decode_path(const JsonNode& node, store::IngressPath& out) {
+  out.path = node.string("path", kMaxPath);
+  const int type = node.choice("pathType", {"Exact", "Prefix", "ImplementationSpecific"}, 2, Need::required);
+  if (type >= 0) out.type = static_cast<store::PathType>(type);
+  // The path can be placed all the same, and answers 503.
+  out.backend.invalid = !node.alone([&] {
+    node.object(
+        "backend", [&](const JsonNode& backend) { decode_backend(backend, out.backend); }, Need::required);
+  });
+}
+
 void decode_rule(const JsonNode& node, store::IngressRule& out) {
   out.host = node.string("host", kMaxHost);
-  node.object("http", [&](const JsonNode& http) {
-    http.each(
-        "paths", kMaxItems,
-        [&](const JsonNode& node) {
-          store::IngressPath& path = out.paths.emplace_back();
-          path.path = node.string("path", kMaxPath);
-          const int type = node.choice("pathType", {"Exact", "Prefix", "ImplementationSpecific"}, 2, Need::required);
-          if (type >= 0) path.type = static_cast<store::PathType>(type);
-          node.object(
-              "backend", [&](const JsonNode& backend) { decode_backend(backend, path.backend); }, Need::required);
-        },
-        Need::required);
-  });
+  node.object("http",
+              [&](const JsonNode& http) { http.list("paths", kMaxItems, out.paths, decode_path, Need::required); });
+}
+
+void decode_tls(const JsonNode& node, store::IngressTls& out) {
+  out.hosts = node.strings_each("hosts", kMaxItems, kMaxHost);
+  // Its hosts keep their redirect to https; the default certificate answers.
+  (void)node.alone([&] { out.secret = node.string("secretName", kMaxName); });
 }
 
 }  // namespace
@@ -46,14 +52,13 @@ void decode_rule(const JsonNode& node, store::IngressRule& out) {
 void decode_kind(const JsonNode& object, store::Ingress& out) {
   object.object("spec", [&](const JsonNode& spec) {
     if (spec.has("ingressClassName")) out.class_name = spec.string("ingressClassName", kMaxName);
-    spec.object("defaultBackend",
-                [&](const JsonNode& backend) { decode_backend(backend, out.default_backend.emplace()); });
-    spec.each("rules", kMaxItems, [&](const JsonNode& rule) { decode_rule(rule, out.rules.emplace_back()); });
-    spec.each("tls", kMaxItems, [&](const JsonNode& node) {
-      store::IngressTls& tls = out.tls.emplace_back();
-      tls.hosts = node.strings("hosts", kMaxItems, kMaxHost);
-      tls.secret = node.string("secretName", kMaxName);
-    });
+    if (spec.has("defaultBackend")) {
+      store::IngressBackend& backend = out.default_backend.emplace();
+      backend.invalid = !spec.alone(
+          [&] { spec.object("defaultBackend", [&](const JsonNode& node) { decode_backend(node, backend); }); });
+    }
+    spec.list("rules", kMaxItems, out.rules, decode_rule);
+    spec.list("tls", kMaxItems, out.tls, decode_tls);
   });
 }
 

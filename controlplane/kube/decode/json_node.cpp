@@ -47,17 +47,26 @@ std::string FieldPath::text() const {
   return out;
 }
 
+void DecodeContext::record(store::Severity severity, std::string field, std::string text) {
+  if (problems.size() == kMaxProblems) ++dropped;
+  else problems.push_back({ref, std::move(field), "Invalid", severity, std::move(text)});
+}
 void DecodeContext::error(std::string field, std::string text) {
   failed = true;
-  problems.push_back({ref, std::move(field), "Invalid", store::Severity::error, std::move(text)});
+  record(store::Severity::error, std::move(field), std::move(text));
 }
-
+void DecodeContext::flaw(std::string field, std::string text) {
+  record(store::Severity::error, std::move(field), std::move(text));
+}
 void DecodeContext::warning(std::string field, std::string text) {
-  problems.push_back({ref, std::move(field), "Invalid", store::Severity::warning, std::move(text)});
+  record(store::Severity::warning, std::move(field), std::move(text));
 }
 
 void JsonNode::error(std::string_view key, std::string text) const {
   context_.error(FieldPath{&path_, key}.text(), std::move(text));
+}
+void JsonNode::flaw(std::string_view key, std::string text) const {
+  context_.flaw(FieldPath{&path_, key}.text(), std::move(text));
 }
 void JsonNode::warning(std::string_view key, std::string text) const {
   context_.warning(FieldPath{&path_, key}.text(), std::move(text));
@@ -171,6 +180,14 @@ int JsonNode::choice(std::string_view key, std::initializer_list<std::string_vie
 
 std::vector<std::string> JsonNode::strings(std::string_view key, size_t max_items, size_t max_bytes) const {
   std::vector<std::string> out;
+  const size_t before = context_.problems.size() + context_.dropped;
+  out = strings_each(key, max_items, max_bytes);
+  if (context_.problems.size() + context_.dropped != before) context_.failed = true;
+  return out;
+}
+
+std::vector<std::string> JsonNode::strings_each(std::string_view key, size_t max_items, size_t max_bytes) const {
+  std::vector<std::string> out;
   const auto value = find(key, Need::optional);
   if (!value) return out;
   simdjson::dom::array array;
@@ -186,14 +203,17 @@ std::vector<std::string> JsonNode::strings(std::string_view key, size_t max_item
   for (const element item : array) {
     const FieldPath at{&path_, key, index++};
     std::string_view text;
+    std::string& to = out.emplace_back();
     if (item.get(text) != simdjson::SUCCESS) {
-      context_.error(at.text(), fmt::format("must be a string, not {}", type_word(item)));
+      context_.flaw(at.text(), fmt::format("must be a string, not {}", type_word(item)));
+    } else if (text.empty()) {
+      context_.flaw(at.text(), "must not be empty");
     } else if (text.size() > max_bytes) {
-      context_.error(at.text(), fmt::format("has {} bytes, at most {} are allowed", text.size(), max_bytes));
+      context_.flaw(at.text(), fmt::format("has {} bytes, at most {} are allowed", text.size(), max_bytes));
     } else if (has_control(text)) {
-      context_.error(at.text(), "holds a control character");
+      context_.flaw(at.text(), "holds a control character");
     } else {
-      out.emplace_back(text);
+      to = text;
     }
   }
   return out;
@@ -225,8 +245,8 @@ std::vector<uint16_t> JsonNode::numbers(std::string_view key, size_t max_items, 
   return out;
 }
 
-std::map<std::string, std::string> JsonNode::string_map(std::string_view key, size_t max_items,
-                                                        size_t max_bytes) const {
+std::map<std::string, std::string> JsonNode::string_map(std::string_view key, size_t max_items, size_t max_bytes,
+                                                        const char* unreadable) const {
   std::map<std::string, std::string> out;
   const auto value = find(key, Need::optional);
   if (!value) return out;
@@ -241,8 +261,9 @@ std::map<std::string, std::string> JsonNode::string_map(std::string_view key, si
     std::string_view text;
     if (field.value.is_null()) continue;
     if (field.value.get(text) != simdjson::SUCCESS) {
-      context_.error(FieldPath{&at, field.key}.text(), fmt::format("must be a string, not {}", type_word(field.value)));
-      continue;
+      context_.flaw(FieldPath{&at, field.key}.text(), fmt::format("must be a string, not {}", type_word(field.value)));
+      if (unreadable == nullptr) continue;
+      text = unreadable;
     }
     bytes += field.key.size() + text.size();
     if (++items > max_items || bytes > max_bytes) {
@@ -267,31 +288,26 @@ bool JsonNode::object(std::string_view key, const std::function<void(const JsonN
   return true;
 }
 
-size_t JsonNode::each(std::string_view key, size_t max_items, const std::function<void(const JsonNode&)>& read,
-                      Need need) const {
+void JsonNode::each(std::string_view key, size_t max_items, const std::function<void(const JsonNode&)>& read,
+                    const std::function<void(bool was_read)>& broken, Need need) const {
   const auto value = find(key, need);
-  if (!value) return 0;
+  if (!value) return;
   simdjson::dom::array array;
-  if (value->get(array) != simdjson::SUCCESS) {
-    wrong_type(key, "a list", *value);
-    return 0;
-  }
-  if (array.size() > max_items) {
-    error(key, fmt::format("has {} items, at most {} are allowed", array.size(), max_items));
-    return 0;
-  }
+  if (value->get(array) != simdjson::SUCCESS) return wrong_type(key, "a list", *value);
+  if (array.size() > max_items)
+    return error(key, fmt::format("has {} items, at most {} are allowed", array.size(), max_items));
+  const bool outer = context_.failed;
   size_t index = 0;
   for (const element item : array) {
     const FieldPath at{&path_, key, static_cast<int64_t>(index++)};
     simdjson::dom::object object;
-    if (item.get(object) != simdjson::SUCCESS) {
-      context_.error(at.text(), fmt::format("must be an object, not {}", type_word(item)));
-    } else {
-      read(JsonNode(context_, object, at));
-    }
+    const bool readable = item.get(object) == simdjson::SUCCESS;
+    context_.failed = false;
+    if (readable) read(JsonNode(context_, object, at));
+    else context_.error(at.text(), fmt::format("must be an object, not {}", type_word(item)));
+    if (std::exchange(context_.failed, outer)) broken(readable);
   }
   if (index == 0 && need == Need::required) error(key, "must not be empty");
-  return index;
 }
 
 }  // namespace sluice::kube

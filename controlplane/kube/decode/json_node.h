@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <simdjson.h>
@@ -27,11 +28,17 @@ struct FieldPath {
 };
 
 struct DecodeContext {
+  static constexpr size_t kMaxProblems = 64;  // of one object; more are only counted
   store::ObjectRef ref;
   std::vector<store::Problem> problems;
-  bool failed = false;  // a problem of severity error was recorded
+  size_t dropped = 0;
+  bool failed = false;  // the element being read, in the end the object, cannot be used
   void error(std::string field, std::string text);
+  void flaw(std::string field, std::string text);  // an error that spoils nothing but its own field
   void warning(std::string field, std::string text);
+
+ private:
+  void record(store::Severity severity, std::string field, std::string text);
 };
 
 enum class Need : uint8_t { optional, required };
@@ -56,17 +63,55 @@ class JsonNode {
   // One of `words`; its index. Absent = fallback; -1 with a problem when unknown or (required) absent.
   int choice(std::string_view key, std::initializer_list<std::string_view> words, int fallback,
              Need need = Need::optional) const;
+  // One bad item spoils the list.
   std::vector<std::string> strings(std::string_view key, size_t max_items, size_t max_bytes) const;
+  // A bad item, also an empty one, is "" with a flaw; the others stay.
+  std::vector<std::string> strings_each(std::string_view key, size_t max_items, size_t max_bytes) const;
   std::vector<uint16_t> numbers(std::string_view key, size_t max_items, int64_t min, int64_t max) const;
-  std::map<std::string, std::string> string_map(std::string_view key, size_t max_items, size_t max_bytes) const;
+  // A value that is no string is a flaw; `unreadable` stands for it, or it is left out if that is null.
+  std::map<std::string, std::string> string_map(std::string_view key, size_t max_items, size_t max_bytes,
+                                                const char* unreadable = nullptr) const;
 
   // Calls `read` with the object at `key`; not called when absent, null or no object. True if called.
   bool object(std::string_view key, const std::function<void(const JsonNode&)>& read, Need need = Need::optional) const;
-  // Calls `read` for each element, which must be objects; at most max_items. Returns how many there were.
-  size_t each(std::string_view key, size_t max_items, const std::function<void(const JsonNode&)>& read,
-              Need need = Need::optional) const;
+  // Calls `read` for each element, which must be objects; at most max_items. An error inside an element is that
+  // element's alone: `broken` is called after it, with false for one that is no object, and the list stays good.
+  void each(std::string_view key, size_t max_items, const std::function<void(const JsonNode&)>& read,
+            const std::function<void(bool was_read)>& broken, Need need = Need::optional) const;
+  // The elements one for one, so that indexes are those of the object; a broken one is marked `invalid`.
+  template <class T, class Read>
+  void list(std::string_view key, size_t max_items, std::vector<T>& out, const Read& read,
+            Need need = Need::optional) const {
+    each(
+        key, max_items, [&](const JsonNode& node) { read(node, out.emplace_back()); },
+        [&](bool was_read) {
+          if (!was_read) out.emplace_back();
+          out.back().invalid = true;
+        },
+        need);
+  }
+  // Without the broken ones, for lists whose order says nothing.
+  template <class T, class Read>
+  void good_ones(std::string_view key, size_t max_items, std::vector<T>& out, const Read& read) const {
+    each(
+        key, max_items,
+        [&](const JsonNode& node) {
+          T element;
+          const bool taken = read(node, element);
+          if (taken && !node.context().failed) out.push_back(std::move(element));
+        },
+        [](bool) {});
+  }
+  // Runs `read`; an error in it is a flaw of what it reads and spoils nothing around. True if there was none.
+  template <class Read>
+  bool alone(const Read& read) const {
+    const bool outer = std::exchange(context_.failed, false);
+    read();
+    return !std::exchange(context_.failed, outer);
+  }
 
   void error(std::string_view key, std::string text) const;
+  void flaw(std::string_view key, std::string text) const;
   void warning(std::string_view key, std::string text) const;
   [[nodiscard]] DecodeContext& context() const { return context_; }
 

@@ -26,7 +26,7 @@ void decode_meta(const JsonNode& object, bool namespaced, store::Meta& out) {
                          fmt::format("\"{}\" is no RFC 3339 time; the object counts as the youngest", time));
         }
         out.labels = meta.string_map("labels", kMaxItems, kMaxAnnotations);
-        out.annotations = meta.string_map("annotations", kMaxItems, 2 * kMaxAnnotations);
+        out.annotations = meta.string_map("annotations", kMaxItems, 2 * kMaxAnnotations, store::kUnreadable);
         // A second copy of the whole object that nobody here reads.
         out.annotations.erase("kubectl.kubernetes.io/last-applied-configuration");
       },

@@ -1,5 +1,7 @@
 // sluice.dev/v1alpha1 Route. Bounds and defaults are those of crds/sluice.dev_routes.yaml (a test compares them): an
 // object from a file, which no API server has defaulted or checked, decodes to the same value.
+#include <algorithm>
+
 #include "controlplane/kube/decode/kinds.h"
 
 namespace sluice::kube {
@@ -15,16 +17,28 @@ void decode_value_match(const JsonNode& node, store::ValueMatch& out) {
   if (!present && !node.has("value")) node.error("value", "is required, except for type Present");
 }
 
-void decode_match(const JsonNode& node, store::RouteMatch& out) {
+// A bad one among them would widen the match if it were left out. Whose name is known is held against every request
+// that has it at all, and the rule answers those with 500; else nobody knows what the match is about.
+void decode_value_matches(const JsonNode& match, std::string_view key, std::vector<store::ValueMatch>& out,
+                          bool& rule_invalid) {
+  match.each(
+      key, 16, [&](const JsonNode& node) { decode_value_match(node, out.emplace_back()); },
+      [&](bool was_read) {
+        rule_invalid = true;
+        if (!was_read || out.back().name.empty()) match.context().failed = true;
+        else out.back() = {store::ValueMatchType::present, out.back().name, {}};
+      });
+}
+
+void decode_match(const JsonNode& node, store::RouteMatch& out, bool& rule_invalid) {
   node.object("path", [&](const JsonNode& path) {
     const int type = path.choice("type", {"Exact", "PathPrefix", "RegularExpression"}, 1);
     if (type >= 0) out.path.type = static_cast<store::PathMatchType>(type);
     out.path.value = path.string("value", 1024, Need::optional, "/");
   });
   out.method = node.string("method", 32);
-  node.each("headers", 16, [&](const JsonNode& header) { decode_value_match(header, out.headers.emplace_back()); });
-  node.each("queryParams", 16,
-            [&](const JsonNode& query) { decode_value_match(query, out.query_params.emplace_back()); });
+  decode_value_matches(node, "headers", out.headers, rule_invalid);
+  decode_value_matches(node, "queryParams", out.query_params, rule_invalid);
 }
 
 void decode_backend_ref(const JsonNode& node, store::BackendRef& out) {
@@ -36,14 +50,35 @@ void decode_backend_ref(const JsonNode& node, store::BackendRef& out) {
   out.weight = static_cast<uint32_t>(node.integer("weight", 0, 1'000'000, 1));
 }
 
+// An unreadable match is left out: what it is for is not known.
+store::RouteMatch unreadable_match() {
+  store::RouteMatch out;
+  out.invalid = true;
+  return out;
+}
+
+void decode_matches(const JsonNode& node, store::RouteRule& out, bool& invalid) {
+  const bool listed = node.alone([&] {
+    node.list("matches", 64, out.matches,
+              [&](const JsonNode& match, store::RouteMatch& to) { decode_match(match, to, invalid); });
+  });
+  // No list at all: not "everything", but nothing that could be placed.
+  if (!listed) out.matches.assign(1, unreadable_match());
+}
+
 void decode_rule(const JsonNode& node, store::RouteRule& out) {
-  out.name = node.string("name", 253);
-  if (!out.name.empty() && !is_dns_subdomain(out.name))
+  // A name that cannot be used is replaced by the index; it decides nothing.
+  (void)node.alone([&] {
+    out.name = node.string("name", 253);
+    if (out.name.empty() || is_dns_subdomain(out.name)) return;
     node.error("name", "must be a DNS subdomain: lower case letters, digits, '-' and '.'");
-  node.each("matches", 64, [&](const JsonNode& match) { decode_match(match, out.matches.emplace_back()); });
+    out.name.clear();
+  });
+  bool invalid = false;
+  decode_matches(node, out, invalid);
+  if (invalid) node.context().failed = true;
   decode_route_filters(node, out.filters);
-  node.each("backendRefs", 16,
-            [&](const JsonNode& backend) { decode_backend_ref(backend, out.backend_refs.emplace_back()); });
+  node.list("backendRefs", 16, out.backend_refs, decode_backend_ref);
   node.object("timeouts", [&](const JsonNode& timeouts) {
     out.request_timeout_ms = timeouts.duration_ms("request");
     out.backend_request_timeout_ms = timeouts.duration_ms("backendRequest");
@@ -56,27 +91,51 @@ void decode_rule(const JsonNode& node, store::RouteRule& out) {
   });
 }
 
+void decode_rules(const JsonNode& spec, std::vector<store::RouteRule>& out) {
+  spec.each(
+      "rules", 64, [&](const JsonNode& rule) { decode_rule(rule, out.emplace_back()); },
+      [&](bool was_read) {
+        // A rule without matches means everything, one that is no rule at all means nothing.
+        if (!was_read) out.emplace_back().matches.push_back(unreadable_match());
+        out.back().invalid = true;
+      },
+      Need::required);
+}
+
+void decode_parent(const JsonNode& node, store::ParentRef& out) {
+  out.group = node.string("group", kMaxName, Need::optional, "networking.k8s.io");
+  out.kind = node.string("kind", 63, Need::optional, "IngressClass");
+  out.ns = node.string("namespace", 63);
+  out.name = node.string("name", kMaxName, Need::required);
+  // Neither changes to whom the Route attaches.
+  (void)node.alone([&] {
+    out.section_name = node.string("sectionName", kMaxName);
+    out.port = static_cast<uint16_t>(node.integer("port", 1, 65535, 0));
+  });
+}
+
+void decode_parents(const JsonNode& spec, std::vector<store::ParentRef>& out) {
+  spec.each(
+      "parentRefs", 16, [&](const JsonNode& node) { decode_parent(node, out.emplace_back()); },
+      [&](bool was_read) {
+        if (was_read) out.pop_back();
+        out.emplace_back();
+      },
+      Need::required);
+  // Nobody would report a Route that attaches nowhere.
+  const auto readable = [](const store::ParentRef& parent) { return !parent.name.empty(); };
+  if (!out.empty() && std::ranges::none_of(out, readable)) spec.context().failed = true;
+}
+
 }  // namespace
 
 void decode_kind(const JsonNode& object, store::Route& out) {
   object.object(
       "spec",
       [&](const JsonNode& spec) {
-        spec.each(
-            "parentRefs", 16,
-            [&](const JsonNode& node) {
-              store::ParentRef& parent = out.parent_refs.emplace_back();
-              parent.group = node.string("group", kMaxName, Need::optional, "networking.k8s.io");
-              parent.kind = node.string("kind", 63, Need::optional, "IngressClass");
-              parent.ns = node.string("namespace", 63);
-              parent.name = node.string("name", kMaxName, Need::required);
-              parent.section_name = node.string("sectionName", kMaxName);
-              parent.port = static_cast<uint16_t>(node.integer("port", 1, 65535, 0));
-            },
-            Need::required);
-        out.hostnames = spec.strings("hostnames", 16, kMaxHost);
-        spec.each(
-            "rules", 64, [&](const JsonNode& rule) { decode_rule(rule, out.rules.emplace_back()); }, Need::required);
+        decode_parents(spec, out.parent_refs);
+        out.hostnames = spec.strings_each("hostnames", 16, kMaxHost);
+        decode_rules(spec, out.rules);
       },
       Need::required);
 }

@@ -13,12 +13,15 @@ constexpr std::array<std::string_view, 5> kMembers = {"requestHeaderModifier", "
                                                       "requestRedirect", "urlRewrite", "directResponse"};
 
 void decode_headers(const JsonNode& node, std::string_view key, std::vector<store::HttpHeader>& out) {
-  node.each(key, 16, [&](const JsonNode& header) {
-    store::HttpHeader& to = out.emplace_back();
-    to.name = header.string("name", 256, Need::required);
-    to.value = header.string("value", 4096);
-    if (!header.has("value")) header.error("value", "is required");
-  });
+  node.each(
+      key, 16,
+      [&](const JsonNode& header) {
+        store::HttpHeader& to = out.emplace_back();
+        to.name = header.string("name", 256, Need::required);
+        to.value = header.string("value", 4096);
+        if (!header.has("value")) header.error("value", "is required");
+      },
+      [&](bool) { node.context().failed = true; });
 }
 
 store::HeaderFilter decode_edits(const JsonNode& node) {
@@ -94,7 +97,7 @@ store::RouteFilter decode_member(const JsonNode& node, int type) {
 }  // namespace
 
 void decode_route_filters(const JsonNode& rule, std::vector<store::RouteFilter>& out) {
-  rule.each("filters", 16, [&](const JsonNode& node) {
+  const auto read = [&](const JsonNode& node) {
     const int type = node.choice(
         "type", {"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "DirectResponse"},
         0, Need::required);
@@ -107,7 +110,9 @@ void decode_route_filters(const JsonNode& rule, std::vector<store::RouteFilter>&
     if (!node.object(
             key, [&](const JsonNode& member) { out.push_back(decode_member(member, type)); }, Need::required))
       return;
-  });
+  };
+  // A rule with a part missing is another rule: one bad filter spoils it.
+  rule.each("filters", 16, read, [&](bool) { rule.context().failed = true; });
 }
 
 }  // namespace sluice::kube

@@ -11,7 +11,7 @@ void decode_kind(const JsonNode& object, store::Secret& out) {
   for (auto& [name, value] : object.string_map("data", kMaxItems, 4 << 20)) {
     auto bytes = parse_base64(value);
     if (bytes) out.data.insert_or_assign(name, SecretBytes(std::move(*bytes)));
-    else object.error("data." + name, "is not base64");
+    else object.flaw("data." + name, "is not base64");
   }
   // Write-only in the API server, which folds it into data; files may still hold it. It wins over data.
   for (auto& [name, value] : object.string_map("stringData", kMaxItems, 4 << 20))

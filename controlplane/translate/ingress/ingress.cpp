@@ -34,6 +34,7 @@ class IngressPlanner {
       : ingress_(ingress), class_(std::move(class_name)), context_(context), plan_(plan) {}
 
   void run() {
+    plan_.take_flaws(ingress_.meta);
     redirect_ = https_redirect(ingress_.meta, class_, context_, plan_);
     report_unknown_annotations(ingress_.meta, plan_);
     for (size_t i = 0; i < ingress_.rules.size(); ++i) rule(static_cast<uint32_t>(i));
@@ -46,6 +47,7 @@ class IngressPlanner {
  private:
   void rule(uint32_t index) {
     const store::IngressRule& rule = ingress_.rules[index];
+    if (rule.invalid) return;
     const std::string field = fmt::format("spec.rules[{}]", index);
     if (!rule.host.empty()) {
       if (const auto checked = check_host(rule.host); !checked) {
@@ -64,6 +66,7 @@ class IngressPlanner {
 
   void path(const std::string& host, uint32_t rule_index, uint32_t path_index) {
     const store::IngressPath& path = ingress_.rules[rule_index].paths[path_index];
+    if (path.invalid) return;
     const std::string field = fmt::format("spec.rules[{}].http.paths[{}]", rule_index, path_index);
     const bool exact = path.type == store::PathType::exact;
     // ImplementationSpecific may leave the path out; it is Prefix here.
@@ -117,6 +120,7 @@ class IngressPlanner {
   }
 
   void backend(const store::IngressBackend& backend, const std::string& field, ir::RouteT& route) {
+    if (backend.invalid) return set_single_backend(route, std::nullopt, 503, "backend_invalid");
     if (!backend.resource_kind.empty()) {
       plan_.resolved_refs = false;
       plan_.problem(field + ".resource", "UnsupportedBackend",
@@ -147,6 +151,7 @@ class IngressPlanner {
 
   void tls(size_t index) {
     const store::IngressTls& tls = ingress_.tls[index];
+    if (tls.invalid) return;
     const std::string field = fmt::format("spec.tls[{}]", index);
     const store::ObjectKey secret{tls.secret.empty() ? "" : ingress_.meta.ns, tls.secret};
     if (tls.hosts.empty()) {
@@ -164,6 +169,7 @@ class IngressPlanner {
                       store::Severity::warning);
     }
     for (size_t i = 0; i < tls.hosts.size(); ++i) {
+      if (tls.hosts[i].empty()) continue;  // unreadable
       const std::string host_field = fmt::format("{}.hosts[{}]", field, i);
       if (const auto checked = check_host(tls.hosts[i]); !checked) {
         plan_.problem(host_field, "InvalidHost", fmt::format("\"{}\" {}", tls.hosts[i], checked.error().message));

@@ -100,6 +100,10 @@ std::unique_ptr<ir::BackendT> translate_backend(const store::BackendRef& ref, co
     out->error = std::make_unique<ir::DirectResponseT>(make_error(500, "backend_invalid"));
     return std::move(out);
   };
+  if (ref.invalid) {
+    out->error = std::make_unique<ir::DirectResponseT>(make_error(500, "backend_invalid"));
+    return out;
+  }
   if (!ref.group.empty() || ref.kind != "Service") {
     return invalid(".kind", "InvalidKind",
                    fmt::format("\"{}{}{}\" cannot be a backend; only a Service can", ref.group,

@@ -106,6 +106,7 @@ std::vector<Match> translate_matches(RuleContext& rule) {
   const auto& matches = rule.rule.matches.empty() ? kEverything : rule.rule.matches;
   std::vector<Match> out;
   for (size_t i = 0; i < matches.size(); ++i) {
+    if (matches[i].invalid) continue;
     Match match{Precedence::prefix, static_cast<uint32_t>(i), {}};
     if (translate_match(matches[i], fmt::format(".matches[{}]", i), rule, match)) out.push_back(std::move(match));
   }

@@ -29,6 +29,7 @@ class RoutePlanner {
       : route_(route), context_(context), plan_(plan) {}
 
   void run() {
+    plan_.take_flaws(route_.meta);
     redirect_ = https_redirect(route_.meta, plan_.parents.front().name, context_, plan_);
     report_unknown_annotations(route_.meta, plan_);
     hosts();
@@ -39,6 +40,7 @@ class RoutePlanner {
   void hosts() {
     for (size_t i = 0; i < route_.hostnames.size(); ++i) {
       const std::string& host = route_.hostnames[i];
+      if (host.empty()) continue;  // unreadable; the others still name this Route's hosts
       const std::string field = fmt::format("spec.hostnames[{}]", i);
       if (const auto checked = check_host(host); !checked) {
         plan_.problem(field, "InvalidHost", fmt::format("\"{}\" {}", host, checked.error().message));
@@ -52,9 +54,12 @@ class RoutePlanner {
   void rule(uint32_t index) {
     const store::RouteRule& from = route_.rules[index];
     RuleContext rule{route_, from, fmt::format("spec.rules[{}]", index), context_, plan_};
+    rule.broken = from.invalid;
     const std::string name = from.name.empty() ? std::to_string(index) : from.name;
     std::vector<Match> matches = translate_matches(rule);
-    for (Match& match : matches) translate_action(rule, match.route);
+    if (!from.invalid) {
+      for (Match& match : matches) translate_action(rule, match.route);
+    }
     for (Match& match : matches) {
       ir::RouteT& route = match.route;
       if (rule.broken) {

@@ -34,6 +34,13 @@ std::vector<std::string> problem_fields(std::string_view json) {
   return out;
 }
 
+template <class T>
+std::vector<std::string> flaw_fields(const T& object) {
+  std::vector<std::string> out;
+  for (const auto& flaw : object.meta.flaws) out.push_back(flaw.field);
+  return out;
+}
+
 TEST(Decode, IngressWhole) {
   const auto ingress = decoded<store::Ingress>(R"({"apiVersion":"networking.k8s.io/v1","kind":"Ingress",
     "metadata":{"name":"web","namespace":"shop","uid":"u","resourceVersion":"17","generation":3,"creationTimestamp":"2026-01-02T03:04:05Z",
@@ -96,14 +103,14 @@ TEST(Decode, NamesAreChecked) {
 
 TEST(Decode, RefIsKnownBesideProblems) {
   const auto result =
-      decode(R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"n"},"spec":{"ports":[{}]}})");
+      decode(R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"n"},"spec":{"ports":7}})");
   ASSERT_TRUE(result.has_value());
   EXPECT_FALSE(result->object);
   ASSERT_TRUE(result->ref);
   EXPECT_EQ(*result->ref, (store::ObjectRef{store::Kind::service, {"n", "a"}}));
   ASSERT_EQ(result->problems.size(), 1u);
   EXPECT_EQ(result->problems[0].object, *result->ref);
-  EXPECT_EQ(result->problems[0].field, "spec.ports[0].port");
+  EXPECT_EQ(result->problems[0].field, "spec.ports");
 }
 
 TEST(Decode, ServiceDefaults) {
@@ -136,8 +143,11 @@ TEST(Decode, SecretAndItsMetadata) {
   EXPECT_TRUE(secret.loaded);
   EXPECT_EQ(secret.data.at("tls.key").reveal(), std::string_view("\0\1\2", 3));
   EXPECT_EQ(secret.data.at("tls.crt").reveal(), "ho");
-  EXPECT_EQ(problem_fields(R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"a":"*"}})"),
-            std::vector<std::string>{"data.a"});
+  const auto flawed = decoded<store::Secret>(
+      R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"a":"*","b":7,"c":"aGk="}})");
+  EXPECT_THAT(flaw_fields(flawed), ElementsAre("data.b", "data.a"));
+  EXPECT_EQ(flawed.data.size(), 1u);
+  EXPECT_EQ(flawed.data.at("c").reveal(), "hi");
   const auto partial = decode_as(
       store::Kind::secret,
       R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"s","namespace":"n","resourceVersion":"5"}})");
@@ -203,6 +213,109 @@ TEST(Decode, RouteProblems) {
       problem_fields(
           R"({"apiVersion":"sluice.dev/v1alpha1","kind":"Route","metadata":{"name":"r"},"spec":{"parentRefs":[],"rules":[]}})"),
       ElementsAre("spec.parentRefs", "spec.rules"));
+}
+
+// One bad element never takes the others with it.
+TEST(Decode, RouteFlaws) {
+  const auto route = decoded<store::Route>(
+      R"({"apiVersion":"sluice.dev/v1alpha1","kind":"Route","metadata":{"name":"r"},"spec":{
+      "parentRefs":[{"kind":7,"name":"x"},{"name":"sluice","port":0}],"hostnames":["a.example.com",7,""],"rules":[
+        {"matches":[{"path":{"value":"/a"}},{"path":{"type":"Glob"}}]},
+        {"filters":[{"type":"Nope"}]},
+        "x",
+        {"matches":{}},
+        {"matches":[{"headers":[{"name":"h","type":"Glob","value":"v"}]},{"headers":[7]}]},
+        {"backendRefs":[{"name":"a","port":80},{"name":"b","port":99999,"weight":3}]},
+        {"name":"A","retry":{"codes":[200]}},
+        {}]}})");
+  EXPECT_THAT(flaw_fields(route),
+              ElementsAre("spec.parentRefs[0].kind", "spec.parentRefs[1].port", "spec.hostnames[1]",
+                          "spec.hostnames[2]", "spec.rules[0].matches[1].path.type", "spec.rules[1].filters[0].type",
+                          "spec.rules[2]", "spec.rules[3].matches", "spec.rules[4].matches[0].headers[0].type",
+                          "spec.rules[4].matches[1].headers[0]", "spec.rules[5].backendRefs[1].port",
+                          "spec.rules[6].name", "spec.rules[6].retry.codes[0]"));
+  EXPECT_EQ(route.parent_refs[0].name, "");
+  EXPECT_EQ(route.parent_refs[1].name, "sluice");
+  EXPECT_THAT(route.hostnames, ElementsAre("a.example.com", "", ""));
+  ASSERT_EQ(route.rules.size(), 8u);
+  const auto invalid = [&](size_t rule) {
+    std::string out = route.rules[rule].invalid ? "rule:" : "fine:";
+    for (const auto& match : route.rules[rule].matches) out += match.invalid ? 'x' : '.';
+    return out;
+  };
+  EXPECT_EQ(invalid(0), "fine:.x");
+  EXPECT_EQ(invalid(1), "rule:");
+  EXPECT_EQ(invalid(2), "rule:x");  // not "everything"
+  EXPECT_EQ(invalid(3), "fine:x");
+  EXPECT_EQ(invalid(4), "rule:.x");
+  EXPECT_EQ(route.rules[4].matches[0].headers[0], (store::ValueMatch{store::ValueMatchType::present, "h", ""}));
+  EXPECT_EQ(invalid(5), "fine:");
+  EXPECT_FALSE(route.rules[5].backend_refs[0].invalid);
+  EXPECT_TRUE(route.rules[5].backend_refs[1].invalid);
+  EXPECT_EQ(route.rules[5].backend_refs[1].weight, 3u);
+  EXPECT_EQ(invalid(6), "rule:");
+  EXPECT_EQ(route.rules[6].name, "");
+  EXPECT_EQ(invalid(7), "fine:");
+}
+
+TEST(Decode, IngressFlaws) {
+  const auto ingress = decoded<store::Ingress>(
+      R"({"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"w","annotations":{"a":true,"b":"c"}},"spec":{
+      "defaultBackend":{},
+      "rules":[{"host":7},{"host":"a","http":{"paths":[{"path":"/","pathType":"Glob"},
+        {"path":"/b","pathType":"Exact","backend":{"service":{"name":"s"}}},
+        {"path":"/c","pathType":"Exact","backend":{"service":{"name":"s","port":{"number":1}}}}]}},7],
+      "tls":[{"hosts":[7,"a"],"secretName":"s"},{"hosts":["b"],"secretName":7},{"hosts":"c"}]}})");
+  EXPECT_THAT(
+      flaw_fields(ingress),
+      ElementsAre("metadata.annotations.a", "spec.defaultBackend", "spec.rules[0].host",
+                  "spec.rules[1].http.paths[0].pathType", "spec.rules[1].http.paths[0].backend",
+                  "spec.rules[1].http.paths[1].backend.service.port", "spec.rules[2]", "spec.tls[0].hosts[0]",
+                  "spec.tls[1].secretName", "spec.tls[2].hosts"));
+  EXPECT_EQ(ingress.meta.annotations.at("a"), store::kUnreadable);
+  EXPECT_EQ(ingress.meta.annotations.at("b"), "c");
+  EXPECT_TRUE(ingress.default_backend->invalid);
+  ASSERT_EQ(ingress.rules.size(), 3u);
+  EXPECT_TRUE(ingress.rules[0].invalid && !ingress.rules[1].invalid && ingress.rules[2].invalid);
+  const auto& paths = ingress.rules[1].paths;
+  ASSERT_EQ(paths.size(), 3u);
+  EXPECT_TRUE(paths[0].invalid);
+  EXPECT_TRUE(!paths[1].invalid && paths[1].backend.invalid);
+  EXPECT_TRUE(!paths[2].invalid && !paths[2].backend.invalid);
+  EXPECT_THAT(ingress.tls[0].hosts, ElementsAre("", "a"));
+  EXPECT_TRUE(!ingress.tls[1].invalid && ingress.tls[1].secret.empty() && ingress.tls[2].invalid);
+}
+
+TEST(Decode, ServiceAndSliceFlaws) {
+  const auto service = decoded<store::Service>(
+      R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"s","labels":{"l":1,"m":"n"}},"spec":{"ports":[{"port":0},{"port":80},7]}})");
+  EXPECT_THAT(flaw_fields(service), ElementsAre("metadata.labels.l", "spec.ports[0].port", "spec.ports[2]"));
+  EXPECT_EQ(service.meta.labels.size(), 1u);
+  ASSERT_EQ(service.ports.size(), 1u);
+  EXPECT_EQ(service.ports[0].port, 80);
+  const auto slice = decoded<store::EndpointSlice>(R"({"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice",
+      "metadata":{"name":"s-1","labels":{"kubernetes.io/service-name":"s"}},"addressType":"IPv4","ports":[{"port":-1},{"name":"b","port":2}],
+      "endpoints":[{"addresses":["10.0.0.1"]},{"addresses":[7]},{"addresses":["10.0.0.3"],"conditions":{"ready":"yes"}},null,{"addresses":["10.0.0.5"]}]})");
+  EXPECT_THAT(flaw_fields(slice), ElementsAre("ports[0].port", "endpoints[1].addresses[0]",
+                                              "endpoints[2].conditions.ready", "endpoints[3]"));
+  ASSERT_EQ(slice.ports.size(), 1u);
+  EXPECT_EQ(slice.ports[0].name, "b");
+  ASSERT_EQ(slice.endpoints.size(), 5u);  // places stay
+  EXPECT_THAT(slice.endpoints[1].addresses, ElementsAre(""));
+  EXPECT_TRUE(slice.endpoints[2].invalid && slice.endpoints[3].invalid && !slice.endpoints[4].invalid);
+  EXPECT_EQ(problem_fields(R"({"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice",
+      "metadata":{"name":"s-1","labels":{"kubernetes.io/service-name":7}},"addressType":"IPv4"})"),
+            std::vector<std::string>{"metadata.labels.kubernetes.io/service-name"});
+}
+
+TEST(Decode, FlawsAreBounded) {
+  std::string rules;
+  for (int i = 0; i < 1000; ++i) rules += i == 0 ? "7" : ",7";
+  const auto ingress = decoded<store::Ingress>(
+      R"({"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"w"},"spec":{"rules":[)" + rules +
+      "]}}");
+  ASSERT_EQ(ingress.meta.flaws.size(), DecodeContext::kMaxProblems);
+  EXPECT_THAT(ingress.meta.flaws.back().text, HasSubstr("and 936 more"));
 }
 
 TEST(Decode, ForeignAndOldVersions) {
