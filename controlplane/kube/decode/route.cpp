@@ -24,9 +24,12 @@ void decode_value_matches(const JsonNode& match, std::string_view key, std::vect
   match.each(
       key, 16, [&](const JsonNode& node) { decode_value_match(node, out.emplace_back()); },
       [&](bool was_read) {
-        rule_invalid = true;
-        if (!was_read || out.back().name.empty()) match.context().failed = true;
-        else out.back() = {store::ValueMatchType::present, out.back().name, {}};
+        if (!was_read || out.back().name.empty()) {
+          match.context().failed = true;
+        } else {
+          rule_invalid = true;
+          out.back() = {store::ValueMatchType::present, out.back().name, {}};
+        }
       });
 }
 

@@ -225,6 +225,7 @@ TEST(Decode, RouteFlaws) {
         "x",
         {"matches":{}},
         {"matches":[{"headers":[{"name":"h","type":"Glob","value":"v"}]},{"headers":[7]}]},
+        {"matches":[{"headers":[7]},{}]},
         {"backendRefs":[{"name":"a","port":80},{"name":"b","port":99999,"weight":3}]},
         {"name":"A","retry":{"codes":[200]}},
         {}]}})");
@@ -232,12 +233,12 @@ TEST(Decode, RouteFlaws) {
               ElementsAre("spec.parentRefs[0].kind", "spec.parentRefs[1].port", "spec.hostnames[1]",
                           "spec.hostnames[2]", "spec.rules[0].matches[1].path.type", "spec.rules[1].filters[0].type",
                           "spec.rules[2]", "spec.rules[3].matches", "spec.rules[4].matches[0].headers[0].type",
-                          "spec.rules[4].matches[1].headers[0]", "spec.rules[5].backendRefs[1].port",
-                          "spec.rules[6].name", "spec.rules[6].retry.codes[0]"));
+                          "spec.rules[4].matches[1].headers[0]", "spec.rules[5].matches[0].headers[0]",
+                          "spec.rules[6].backendRefs[1].port", "spec.rules[7].name", "spec.rules[7].retry.codes[0]"));
   EXPECT_EQ(route.parent_refs[0].name, "");
   EXPECT_EQ(route.parent_refs[1].name, "sluice");
   EXPECT_THAT(route.hostnames, ElementsAre("a.example.com", "", ""));
-  ASSERT_EQ(route.rules.size(), 8u);
+  ASSERT_EQ(route.rules.size(), 9u);
   const auto invalid = [&](size_t rule) {
     std::string out = route.rules[rule].invalid ? "rule:" : "fine:";
     for (const auto& match : route.rules[rule].matches) out += match.invalid ? 'x' : '.';
@@ -249,13 +250,14 @@ TEST(Decode, RouteFlaws) {
   EXPECT_EQ(invalid(3), "fine:x");
   EXPECT_EQ(invalid(4), "rule:.x");
   EXPECT_EQ(route.rules[4].matches[0].headers[0], (store::ValueMatch{store::ValueMatchType::present, "h", ""}));
-  EXPECT_EQ(invalid(5), "fine:");
-  EXPECT_FALSE(route.rules[5].backend_refs[0].invalid);
-  EXPECT_TRUE(route.rules[5].backend_refs[1].invalid);
-  EXPECT_EQ(route.rules[5].backend_refs[1].weight, 3u);
-  EXPECT_EQ(invalid(6), "rule:");
-  EXPECT_EQ(route.rules[6].name, "");
-  EXPECT_EQ(invalid(7), "fine:");
+  EXPECT_EQ(invalid(5), "fine:x.");
+  EXPECT_EQ(invalid(6), "fine:");
+  EXPECT_FALSE(route.rules[6].backend_refs[0].invalid);
+  EXPECT_TRUE(route.rules[6].backend_refs[1].invalid);
+  EXPECT_EQ(route.rules[6].backend_refs[1].weight, 3u);
+  EXPECT_EQ(invalid(7), "rule:");
+  EXPECT_EQ(route.rules[7].name, "");
+  EXPECT_EQ(invalid(8), "fine:");
 }
 
 TEST(Decode, IngressFlaws) {
@@ -266,12 +268,11 @@ TEST(Decode, IngressFlaws) {
         {"path":"/b","pathType":"Exact","backend":{"service":{"name":"s"}}},
         {"path":"/c","pathType":"Exact","backend":{"service":{"name":"s","port":{"number":1}}}}]}},7],
       "tls":[{"hosts":[7,"a"],"secretName":"s"},{"hosts":["b"],"secretName":7},{"hosts":"c"}]}})");
-  EXPECT_THAT(
-      flaw_fields(ingress),
-      ElementsAre("metadata.annotations.a", "spec.defaultBackend", "spec.rules[0].host",
-                  "spec.rules[1].http.paths[0].pathType", "spec.rules[1].http.paths[0].backend",
-                  "spec.rules[1].http.paths[1].backend.service.port", "spec.rules[2]", "spec.tls[0].hosts[0]",
-                  "spec.tls[1].secretName", "spec.tls[2].hosts"));
+  EXPECT_THAT(flaw_fields(ingress),
+              ElementsAre("metadata.annotations.a", "spec.defaultBackend", "spec.rules[0].host",
+                          "spec.rules[1].http.paths[0].pathType", "spec.rules[1].http.paths[0].backend",
+                          "spec.rules[1].http.paths[1].backend.service.port", "spec.rules[2]", "spec.tls[0].hosts[0]",
+                          "spec.tls[1].secretName", "spec.tls[2].hosts"));
   EXPECT_EQ(ingress.meta.annotations.at("a"), store::kUnreadable);
   EXPECT_EQ(ingress.meta.annotations.at("b"), "c");
   EXPECT_TRUE(ingress.default_backend->invalid);
