@@ -59,6 +59,18 @@ std::string place(const std::string& file, const ManifestItem& item) {
   return item.line == 0 ? file : fmt::format("{}:{}", file, item.line);
 }
 
+// What is wrong with an object, whether it decoded or not, with its place: only here the file is known.
+void note_problems(const std::string& file, const ManifestItem& item, std::vector<std::string>& notes) {
+  const auto note = [&](const store::ObjectRef& object, const std::string& field, const std::string& text) {
+    notes.push_back(
+        fmt::format("{}: {}: {}{}{}", place(file, item), name_of(object), field, field.empty() ? "" : ": ", text));
+  };
+  for (const store::Problem& problem : item.decoded.problems) note(problem.object, problem.field, problem.text);
+  if (!item.decoded.object) return;
+  for (const store::Flaw& flaw : store::meta_of(*item.decoded.object).flaws)
+    note(store::ref_of(*item.decoded.object), flaw.field, flaw.text);
+}
+
 }  // namespace
 
 Result<std::vector<store::Change>> ManifestSet::put(const std::string& file, std::string_view text,
@@ -93,11 +105,7 @@ Result<std::vector<store::Change>> ManifestSet::put(const std::string& file, std
   for (const ManifestItems* items : in_order) {
     for (const auto& item : *items) {
       const bool is_known = known.contains({item->hash.high, item->hash.low});
-      for (const store::Problem& problem : item->decoded.problems) {
-        if (!is_known)
-          notes.push_back(fmt::format("{}: {}: {}{}{}", place(file, *item), name_of(problem.object), problem.field,
-                                      problem.field.empty() ? "" : ": ", problem.text));
-      }
+      if (!is_known) note_problems(file, *item, notes);
       if (!item->decoded.ref) continue;
       const auto [entry, first] = next.objects.emplace(*item->decoded.ref, item);
       if (!first && entry->second != item)

@@ -61,11 +61,11 @@ TEST(TicketKeys, ReadersNeverSeeAMixedKey) {
     stop = true;
   });
   uint64_t reads = 0;
-  while (!stop) {
+  do {  // at least once: the writer may be done before this thread runs again
     const TicketKeys keys = page.read();
     ASSERT_TRUE(whole(keys.previous) && whole(keys.current) && whole(keys.next));
     ++reads;
-  }
+  } while (!stop);
   master.join();
   EXPECT_GT(reads, 0u);
 }
