@@ -61,11 +61,11 @@ Status settings(const Settings* settings) {
   if (settings->workers() > kMaxTableWorkers)
     return fail("{} workers, the limit is {}", settings->workers(), kMaxTableWorkers);
   if (const LimitSettings* limits = settings->limits()) {
-    if (limits->header_bytes() < 1024 || limits->header_bytes() > (1u << 20))
+    if (limits->header_bytes() < kMinHeaderBytes || limits->header_bytes() > kMaxHeaderBytes)
       return fail("limit header_bytes {}", limits->header_bytes());
-    if (limits->request_line() < 256 || limits->request_line() > (1u << 20))
+    if (limits->request_line() < kMinRequestLine || limits->request_line() > kMaxRequestLine)
       return fail("limit request_line {}", limits->request_line());
-    if (limits->header_count() < 1 || limits->header_count() > 10000)
+    if (limits->header_count() < 1 || limits->header_count() > kMaxHeaderCount)
       return fail("limit header_count {}", limits->header_count());
   }
   if (const AccessLogSettings* log = settings->access_log()) {

@@ -21,6 +21,9 @@ inline constexpr size_t kMaxBodyBytes = size_t{1} << 20;
 inline constexpr size_t kMaxPemBytes = size_t{4} << 20;
 inline constexpr size_t kMaxListenerAddresses = 16;  // over all listeners
 inline constexpr uint32_t kMaxTableWorkers = 128;
+inline constexpr uint32_t kMinHeaderBytes = 1024, kMaxHeaderBytes = 1u << 20;
+inline constexpr uint32_t kMinRequestLine = 256, kMaxRequestLine = 1u << 20;
+inline constexpr uint32_t kMaxHeaderCount = 10000;
 
 // The error says where: "host a.example.com, route 3: redirect status 399".
 [[nodiscard]] Status verify_table(std::span<const std::byte> bytes);

@@ -70,6 +70,11 @@ class Loader {
     return fail("{}:{}: {} {}", file_, node.Mark().line + 1, key, what);
   }
 
+  // No option has a use for them, and the data plane refuses them.
+  static bool has_control(std::string_view text) {
+    return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+  }
+
   Status value(const OptionRow& row, const YAML::Node& node) {
     const auto wrong = [&] { return at(node, row.key, fmt::format("must be {}", type_name(row.type))); };
     Value value;
@@ -78,11 +83,13 @@ class Loader {
       if (!node.IsSequence()) return wrong();
       for (const auto& item : node) {
         if (!item.IsScalar()) return wrong();
+        if (has_control(item.Scalar())) return at(item, row.key, "holds a control character");
         value.list.push_back(item.Scalar());
       }
     } else {
       if (!node.IsScalar()) return wrong();
       value.text = node.Scalar();
+      if (has_control(value.text)) return at(node, row.key, "holds a control character");
       Result<uint64_t> number = 0;
       if (row.type == ValueType::boolean) {
         if (value.text != "true" && value.text != "false") return wrong();

@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 
 #include "common/base/access_log_names.h"
+#include "common/ir/verify.h"
 
 namespace sluice::config {
 namespace {
@@ -62,8 +63,10 @@ Status port(const Value& value, std::optional<uint16_t>& out) {
   out = static_cast<uint16_t>(*number);
   return {};
 }
+// Each of them for http and for https.
+constexpr size_t kMaxBind = ir::kMaxListenerAddresses / 2;
 Status bind(const Value& value, std::vector<std::string>& out) {
-  if (value.list.size() > 64) return fail("more than 64 addresses");
+  if (value.list.size() > kMaxBind) return fail("more than {} addresses", kMaxBind);
   for (const std::string& text : value.list) {
     if (text.find('/') != std::string::npos || !parse_cidr(text))
       return fail("'{}' is no IP address", text.substr(0, 64));
@@ -78,7 +81,7 @@ Status log_format(const Value& value, std::string& out) {
 }
 // OpenSSL is asked, so that a list without one usable cipher is refused here and not by every worker.
 Status ciphers(const Value& value, std::string& out) {
-  if (value.text.size() > 2000) return fail("is too long");
+  if (value.text.size() > ir::kMaxNameBytes) return fail("is longer than {} bytes", ir::kMaxNameBytes);
   if (!value.text.empty()) {
     SSL_CTX* context = SSL_CTX_new(TLS_server_method());
     const bool usable = context != nullptr && SSL_CTX_set_cipher_list(context, value.text.c_str()) == 1;
@@ -96,9 +99,10 @@ Status ciphers(const Value& value, std::string& out) {
         [](const Value& v, Options& o) { return bounded(v.number, LOW, kDay, timeouts(o).FIELD); } \
   }
 constexpr std::array kRows = {
-    OptionRow{"workers", ValueType::integer, "0",
-              "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
-              [](const Value& v, Options& o) { return bounded(v.number, 0, 128, o.settings.workers); }},
+    OptionRow{
+        "workers", ValueType::integer, "0",
+        "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
+        [](const Value& v, Options& o) { return bounded(v.number, 0, ir::kMaxTableWorkers, o.settings.workers); }},
     OptionRow{"listeners.http", ValueType::text, "off",
               "Port for plain HTTP; 0: any free one; off. The flag --http-port wins. Opened and closed at run time.",
               [](const Value& v, Options& o) { return port(v, o.http_port); }},
@@ -123,11 +127,15 @@ constexpr std::array kRows = {
               "Grace period of a shutdown: streams may end, then connections are closed.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, kDay, o.settings.drain_ms); }},
     OptionRow{"limits.headerBytes", ValueType::size, "32Ki", "All fields of a request's head together (431).",
-              [](const Value& v, Options& o) { return bounded(v.number, 256, 1 << 20, limits(o).header_bytes); }},
+              [](const Value& v, Options& o) {
+                return bounded(v.number, ir::kMinHeaderBytes, ir::kMaxHeaderBytes, limits(o).header_bytes);
+              }},
     OptionRow{"limits.headerCount", ValueType::integer, "100", "Number of fields in a request's head (431).",
               [](const Value& v, Options& o) { return bounded(v.number, 1, 1000, limits(o).header_count); }},
     OptionRow{"limits.requestLine", ValueType::size, "8Ki", "Length of the request line (414).",
-              [](const Value& v, Options& o) { return bounded(v.number, 64, 1 << 16, limits(o).request_line); }},
+              [](const Value& v, Options& o) {
+                return bounded(v.number, ir::kMinRequestLine, 1 << 16, limits(o).request_line);
+              }},
     OptionRow{"limits.bodyBytes", ValueType::size, "0", "Length of a request's body (413). 0: no limit.",
               [](const Value& v, Options& o) -> Status {
                 limits(o).body_bytes = v.number;
@@ -142,7 +150,7 @@ constexpr std::array kRows = {
     OptionRow{"accessLog.path", ValueType::text, "/dev/stdout", "A file, /dev/stdout, /dev/stderr, or off.",
               [](const Value& v, Options& o) -> Status {
                 if (v.text != "off" && !v.text.starts_with('/')) return fail("must be an absolute path or off");
-                if (v.text.size() > 4000) return fail("path is too long");
+                if (v.text.size() > ir::kMaxNameBytes) return fail("is longer than {} bytes", ir::kMaxNameBytes);
                 access_log(o).path = v.text;
                 return {};
               }},

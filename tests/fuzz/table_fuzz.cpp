@@ -1,15 +1,50 @@
 // Parts of a state: any bytes are refused or can be read in full. First byte: which part. What verify accepts is
-// walked: every string and every nested virtual host, as a worker would, so that a sanitizer sees what verify missed.
+// walked, every string and every nested virtual host, and a table is put to use as in a worker: routed with, its
+// filters prepared. So a sanitizer sees what verify missed.
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "common/ir/route_table_generated.h"
 #include "common/ir/verify.h"
+#include "dataplane/filters/chain.h"
+#include "dataplane/route/router.h"
+#include "dataplane/route/virtual_host.h"
 
 namespace {
 using namespace sluice;
+
+// A request to each host and path that the table has (the first few).
+void use(const ir::RouteTable& table) {
+  constexpr size_t kFew = 8;
+  route::Router router;
+  router.apply(table);
+  ChunkPool pool;
+  Arena arena(pool);
+  for (size_t i = 0; i < std::min<size_t>(table.hosts()->size(), kFew); ++i) {
+    const ir::VirtualHostRef& ref = *table.hosts()->Get(static_cast<uint32_t>(i));
+    const std::string_view name = ref.host()->string_view();
+    http::RequestHead head(arena);
+    const std::string host = name.starts_with('*') ? "x" + std::string(name.substr(1)) : std::string(name);
+    head.host = host;
+    head.method_name = "GET";
+    head.path = "/";
+    const route::VirtualHostPtr loaded = router.match(head).host;
+    if (!loaded) continue;
+    for (uint32_t r = 0; r < std::min<uint32_t>(loaded->size(), kFew); ++r) {
+      const ir::Route& route = *loaded->route(r);
+      if (route.path() != nullptr && route.path()->string_view().starts_with('/'))
+        head.path = route.path()->string_view();
+      std::vector<route::Candidate> explained;
+      const route::Match match = router.match(head, &explained);
+      const filters::RouteFilters filters(match.route != nullptr ? *match.route : route);
+      (void)filters.make(arena, {match.matched_prefix});
+    }
+  }
+}
 
 // Unpacking visits every field of every table.
 void walk(ir::PartKind kind, const uint8_t* data) {
@@ -24,6 +59,7 @@ void walk(ir::PartKind kind, const uint8_t* data) {
         std::memcpy(copy.get(), host->data()->data(), host->data()->size());
         const std::unique_ptr<ir::VirtualHostT> content(flatbuffers::GetRoot<ir::VirtualHost>(copy.get())->UnPack());
       }
+      use(*table);
       return;
     }
     case ir::PartKind::endpoints: {

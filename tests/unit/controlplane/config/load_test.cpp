@@ -63,6 +63,21 @@ TEST(Config, WrongValuesSayWhatTheyShouldBe) {
   EXPECT_NE(error_of("- 1").find("must be a map"), std::string::npos);
 }
 
+// What the data plane would refuse is refused here, where a person sees it: else no state would ever be taken.
+TEST(Config, BoundsAreThoseOfTheDataPlane) {
+  EXPECT_NE(error_of("limits: {headerBytes: 1023}").find("between 1024"), std::string::npos);
+  EXPECT_EQ(error_of("limits: {headerBytes: 1024}"), "");
+  EXPECT_NE(error_of("limits: {requestLine: 255}").find("between 256"), std::string::npos);
+  EXPECT_EQ(error_of("limits: {requestLine: 256}"), "");
+  EXPECT_NE(error_of("listeners: {bind: ['::1', '::2', '::3', '::4', '::5', '::6', '::7', '::8', '::9']}")
+                .find("more than 8"),
+            std::string::npos);
+  EXPECT_NE(error_of("accessLog: {path: /" + std::string(1024, 'a') + "}").find("longer than 1024"), std::string::npos);
+  EXPECT_NE(error_of("tls: {ciphers: " + std::string(1025, 'a') + "}").find("longer than 1024"), std::string::npos);
+  EXPECT_NE(error_of("accessLog: {path: \"/a\\nb\"}").find("control character"), std::string::npos);
+  EXPECT_NE(error_of("listeners: {bind: [\"::1\\0x\"]}").find("control character"), std::string::npos);
+}
+
 TEST(Config, AnErrorChangesNothing) {
   Options options;
   EXPECT_FALSE(load_text("workers: 3\nnope: 1\n", "f", options));
