@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <fstream>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <sstream>
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "controlplane/config/option_table.h"
@@ -41,6 +43,31 @@ const OptionRow* find_row(std::string_view key) {
 bool is_section(std::string_view key) {
   const std::string prefix = std::string(key) + ".";
   return std::ranges::any_of(option_table(), [&](const OptionRow& row) { return row.key.starts_with(prefix); });
+}
+
+// Where each document begins. YAML::LoadAll does not end at a ',' outside of brackets: yaml-cpp makes empty documents
+// of it for ever.
+class Beginning final : public YAML::EventHandler {
+ public:
+  YAML::Mark mark;
+  void OnDocumentStart(const YAML::Mark& at) override { mark = at; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// The mark of a second document.
+std::optional<YAML::Mark> second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Beginning beginning;
+  if (parser.HandleNextDocument(beginning) && parser.HandleNextDocument(beginning)) return beginning.mark;
+  return std::nullopt;
 }
 
 class Loader {
@@ -120,11 +147,9 @@ Status load_text(const std::string& text, const std::string& file_name, Options&
   if (text.size() > kMaxFileBytes) return fail("{}: larger than 1 MiB", file_name);
   Options loaded = options;
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.empty()) return {};
-    if (documents.size() > 1)
-      return fail("{}:{}: a second document; the options are one", file_name, documents[1].Mark().line + 1);
-    const YAML::Node& root = documents[0];
+    if (const auto mark = second_document(text))
+      return fail("{}:{}: a second document; the options are one", file_name, mark->line + 1);
+    const YAML::Node root = YAML::Load(text);
     if (root.IsNull()) return {};
     if (!root.IsMap()) return fail("{}:1: must be a map of options", file_name);
     if (auto status = Loader(file_name, loaded).map(root, ""); !status) return status;

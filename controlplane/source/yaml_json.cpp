@@ -103,7 +103,12 @@ class Writer : public YAML::EventHandler {
   size_t line = 0;
   bool empty = true;
 
-  void OnDocumentStart(const YAML::Mark& mark) override { line = line_of(mark); }
+  int begin = 0;  // position of the document in the text
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    begin = mark.pos;
+    line = line_of(mark);
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     begin_node(mark, "null");
@@ -245,9 +250,12 @@ Result<std::vector<JsonDocument>> yaml_to_json(std::string_view text, size_t max
   std::istream stream(&buffer);
   try {
     YAML::Parser parser(stream);
-    while (true) {
+    for (int before = -1;;) {
       Writer writer(first_line, max_bytes);
       if (!parser.HandleNextDocument(writer)) break;
+      // At a ',' outside of brackets (a JSON text with something behind it) yaml-cpp makes empty documents for ever.
+      if (writer.begin == before) return fail("line {}: a ',' that belongs to nothing", writer.line);
+      before = writer.begin;
       if (!writer.empty) documents.push_back({std::move(writer.out), writer.line});
     }
   } catch (const Stop& stop) {

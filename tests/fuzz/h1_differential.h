@@ -1,20 +1,11 @@
-// Our parser beside llhttp in strict mode: whatever we accept, llhttp accepts too, with the same method, target, fields
-// and framing. (The other way round does not hold: we refuse more.) Exceptions, each of them wider grammar in llhttp's
-// world, not in ours:
-//  - methods: llhttp knows a closed list, RFC 9110 9.1 any token: such a request is compared with GET instead;
-//  - Connection: upgrade with Upgrade, and 101: llhttp stops at the head, what follows is another protocol to it: heads
-//  only;
-//  - 204 and 304: llhttp leaves it to its caller to say that there is no body (RFC 9112 6.3), as with HEAD;
-//  - HTAB behind "chunked" or a length (OWS, RFC 9110 5.6.3): llhttp does not see the coding then, or refuses the
-//  length: framing is not compared;
-//  - chunk extensions (7.1.1): llhttp 8.1 knows no quoted-pair and takes what follows the ';' behind a value for a
-//  chunk size;
-//  - persistence: we may close where llhttp would not ("keep-alive, close" in HTTP/1.0), never the other way round;
-//  - 1xx heads before the final answer: messages of their own to llhttp; counted, and the final head is compared;
-//    with Connection: close in one, llhttp expects nothing more (we go on, and do not use the connection again).
+// Our parser beside llhttp in strict mode: whatever we accept, llhttp accepts too, with the same method, target,
+// fields, framing, end and persistence; message after message of one connection. The other way round does not hold: we
+// refuse more. Where llhttp's grammar is the narrower one, the difference is excused by name (kExcuses), counted, and
+// explained in README.md here; so is what only we refuse, by our reason.
 #pragma once
 #include <llhttp.h>
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +25,8 @@ struct Oracle {
   bool has_length = false;
   int status = 0;
   int interim = 0;
+  size_t consumed = 0;    // complete: bytes of the message
+  bool finished = false;  // the end of input there is a good end
   llhttp_errno_t error = HPE_OK;
   std::string why;
 };
@@ -108,6 +101,13 @@ inline Oracle ask(std::string_view input, llhttp_type_t type, bool head_answer) 
   llhttp_init(&parser, type, &settings);
   parser.data = &oracle;
   oracle.error = llhttp_execute(&parser, input.data(), input.size());
+  if (oracle.error == HPE_PAUSED) oracle.consumed = static_cast<size_t>(llhttp_get_error_pos(&parser) - input.data());
+  if (oracle.error == HPE_OK) {
+    const bool complete = oracle.complete;
+    const llhttp_errno_t end = llhttp_finish(&parser);  // may complete the message: HPE_PAUSED is ours
+    oracle.finished = end == HPE_OK || end == HPE_PAUSED;
+    oracle.complete = complete;
+  }
   if (oracle.error != HPE_OK && oracle.error != HPE_PAUSED && oracle.error != HPE_PAUSED_UPGRADE) {
     oracle.why = std::string(llhttp_errno_name(oracle.error)) + ": " +
                  (llhttp_get_error_reason(&parser) != nullptr ? llhttp_get_error_reason(&parser) : "");
@@ -187,74 +187,161 @@ inline bool about_extension(const Oracle& oracle, std::string_view input) {
          body.find('=', extension) != std::string_view::npos;
 }
 
-// Why the two disagree; empty = they do not. Counts in *accepted the heads that we accept.
-inline std::string differ_request(std::string_view input, size_t* accepted = nullptr) {
-  ChunkPool pool;
-  Arena arena(pool);
-  RequestReader reader;
-  RequestHead head(arena);
-  const Seen seen = read(reader, input, 0, arena, head);
-  if (!seen.head) return "";
-  if (accepted != nullptr) ++*accepted;
-  std::string asked(input);
-  if (!known_to_llhttp(head.method_name)) asked.replace(asked.find(head.method_name), head.method_name.size(), "GET");
-  const Oracle oracle = ask(asked, HTTP_REQUEST, false);
-  if (!oracle.head && tab_behind_length(oracle, input)) return "";
-  if (!oracle.head) return "llhttp refuses the head: " + oracle.why;
-  if (known_to_llhttp(head.method_name) && oracle.method != head.method_name) return "method " + oracle.method;
+// Where llhttp is the narrower one. Each is explained in README.md here.
+enum class Excuse : uint8_t {
+  none,
+  method,
+  upgrade,
+  tab_behind_coding,
+  tab_behind_length,
+  extension,
+  interim_close,
+  we_close
+};
+inline constexpr std::string_view kExcuses[] = {
+    "none", "method", "upgrade", "tab behind coding", "tab behind length", "extension", "interim close", "we close"};
+
+// What became of the inputs of a run.
+struct Tally {
+  size_t accepted = 0, complete = 0, pipelined = 0, ended = 0;
+  std::map<Excuse, size_t> excused;
+  std::map<Reason, size_t> only_ours;  // we refuse, llhttp takes
+};
+
+struct Difference {
+  std::string what;  // empty: none
+  Excuse excuse = Excuse::none;
+};
+inline Difference excused(Excuse excuse) { return {"", excuse}; }
+
+// Framing, body and end of a message whose heads agree.
+inline Difference compare_end(const Seen& seen, const Oracle& oracle, std::string_view input) {
+  if (seen.reason != Reason::none) return {};  // the body is refused by us: allowed
+  if (about_extension(oracle, input)) return excused(Excuse::extension);
+  // A message that we have not seen whole may be refused earlier there.
+  if (!oracle.why.empty()) return {seen.complete ? "llhttp refuses the body: " + oracle.why : ""};
+  if (oracle.body != seen.body) return {"body"};
+  if (oracle.complete != seen.complete) return {"whole or not"};
+  if (!seen.complete) return {};
+  if (seen.keep_alive && !oracle.keep_alive) return {"persistence"};
+  if (oracle.consumed != seen.consumed)
+    return {"ends at " + std::to_string(seen.consumed) + ", llhttp at " + std::to_string(oracle.consumed)};
+  if (!seen.keep_alive && oracle.keep_alive) return excused(Excuse::we_close);
+  return {};
+}
+
+inline Difference compare_target(const RequestHead& head, const Oracle& oracle, Arena& arena) {
   std::string_view target = oracle.url;
   if (!target.starts_with('/') && target != "*") {
     const size_t path = target.find_first_of("/?", target.find("://") + 3);
     target = path == std::string_view::npos ? std::string_view(head.path) : target.substr(path);
   }
   const size_t mark = target.find('?');
-  if ((mark != std::string_view::npos) != head.has_query) return "query or not: " + oracle.url;
+  if ((mark != std::string_view::npos) != head.has_query) return {"query or not: " + oracle.url};
   if (head.has_query && normalize_query(target.substr(mark + 1), arena).query != head.query)
-    return "query: " + oracle.url;
+    return {"query: " + oracle.url};
   std::string_view raw_path = target.substr(0, mark);
   if (raw_path.empty()) raw_path = "/";
-  if (raw_path != "*" && normalize_path(raw_path, arena).path != head.path) return "path: " + oracle.url;
-  if (std::string fields = compare_fields(head.fields, oracle, true); !fields.empty()) return fields;
-  if (oracle.upgrade) return "";
-  if (tab_behind_coding(oracle)) return "";
-  if (oracle.chunked != (head.has_body && !head.content_length)) return "chunked or not";
-  if (oracle.has_length != head.content_length.has_value()) return "length or not";
-  if (oracle.has_length && oracle.length != *head.content_length && !seen.complete) return "length";
-  if (seen.reason != Reason::none) return "";  // the body is refused by us: allowed
-  if (about_extension(oracle, input)) return "";
-  // A message that we have not seen whole may be refused earlier there.
-  if (!oracle.why.empty()) return seen.complete ? "llhttp refuses the body: " + oracle.why : "";
-  if (oracle.body != seen.body) return "body";
-  if (oracle.complete != seen.complete) return "whole or not";
-  if (seen.complete && seen.keep_alive && !oracle.keep_alive) return "persistence";
-  return "";
+  if (raw_path != "*" && normalize_path(raw_path, arena).path != head.path) return {"path: " + oracle.url};
+  return {};
 }
 
-inline std::string differ_response(std::string_view input, Method method, size_t* accepted = nullptr) {
-  ChunkPool pool;
-  Arena arena(pool);
+inline Difference compare_request(const RequestHead& head, const Seen& seen, const Oracle& oracle, bool known,
+                                  std::string_view input, Arena& arena) {
+  if (!oracle.head && tab_behind_length(oracle, input)) return excused(Excuse::tab_behind_length);
+  if (!oracle.head) return {"llhttp refuses the head: " + oracle.why};
+  if (known && oracle.method != head.method_name) return {"method " + oracle.method};
+  if (Difference target = compare_target(head, oracle, arena); !target.what.empty()) return target;
+  if (std::string fields = compare_fields(head.fields, oracle, true); !fields.empty()) return {fields};
+  if (oracle.upgrade) return excused(Excuse::upgrade);
+  if (tab_behind_coding(oracle)) return excused(Excuse::tab_behind_coding);
+  if (oracle.chunked != (head.has_body && !head.content_length)) return {"chunked or not"};
+  if (oracle.has_length != head.content_length.has_value()) return {"length or not"};
+  if (oracle.has_length && oracle.length != *head.content_length && !seen.complete) return {"length"};
+  return compare_end(seen, oracle, input);
+}
+
+// Counts; true if the next message of this connection may be compared too.
+inline bool go_on(const Seen& seen, const Difference& found, bool last, Tally& tally) {
+  ++tally.accepted;
+  if (found.excuse != Excuse::none) ++tally.excused[found.excuse];
+  if (seen.complete && seen.reason == Reason::none) ++tally.complete;
+  if (last || !found.what.empty() || !seen.complete || !seen.keep_alive) return false;
+  // Both are at the same byte, or llhttp cannot say.
+  if (found.excuse != Excuse::none && found.excuse != Excuse::method) return false;
+  ++tally.pipelined;
+  return true;
+}
+
+inline void count_refusal(const Seen& seen, const Oracle& oracle, Tally& tally) {
+  if (seen.reason == Reason::none || !oracle.head || !oracle.why.empty()) return;
+  // Of an answer the detail says what a request would be told.
+  const bool detailed = seen.reason == Reason::bad_response && seen.detail != 0;
+  ++tally.only_ours[detailed ? static_cast<Reason>(seen.detail) : seen.reason];
+}
+
+// Why the two disagree about the requests of a connection; empty = they do not.
+inline std::string differ_requests(std::string_view input, Tally& tally) {
+  RequestReader reader;
+  while (true) {
+    ChunkPool pool;
+    Arena arena(pool);
+    RequestHead head(arena);
+    reader.reset();
+    const Seen seen = read(reader, input, 0, arena, head);
+    std::string asked(input);
+    const bool known = !seen.head || known_to_llhttp(head.method_name);
+    if (!known) asked.replace(asked.find(head.method_name), head.method_name.size(), "GET");
+    Oracle oracle = ask(asked, HTTP_REQUEST, false);
+    if (oracle.consumed != 0) oracle.consumed += input.size() - asked.size();
+    count_refusal(seen, oracle, tally);
+    if (!seen.head) return "";
+    if (!known) ++tally.excused[Excuse::method];
+    const Difference found = compare_request(head, seen, oracle, known, input, arena);
+    if (!go_on(seen, found, seen.consumed >= input.size(), tally)) return found.what;
+    input.remove_prefix(seen.consumed);
+  }
+}
+
+inline Difference compare_response(const ResponseHead& head, const Seen& seen, const Oracle& oracle,
+                                   std::string_view input) {
+  if (!oracle.head && seen.interim > 0 && oracle.error == HPE_CLOSED_CONNECTION) {
+    if (seen.keep_alive) return {"persistence"};
+    return excused(Excuse::interim_close);
+  }
+  if (!oracle.head && tab_behind_length(oracle, input)) return excused(Excuse::tab_behind_length);
+  if (!oracle.head) return {"llhttp refuses the head: " + oracle.why};
+  if (oracle.status != head.status) return {"status " + std::to_string(oracle.status)};
+  if (oracle.interim != seen.interim) return {"interim heads"};
+  if (std::string fields = compare_fields(head.fields, oracle, false); !fields.empty()) return {fields};
+  if (oracle.upgrade || head.status == 101) return excused(Excuse::upgrade);
+  if (tab_behind_coding(oracle)) return excused(Excuse::tab_behind_coding);
+  return compare_end(seen, oracle, input);
+}
+
+// The same for answers. `methods`: of the requests; the first was HEAD if the lowest two bits are 1, each further one
+// if the next bit is set. Where the input ends inside an answer, so does the connection.
+inline std::string differ_responses(std::string_view input, uint8_t methods, Tally& tally) {
   ResponseReader reader;
-  reader.reset(method);
-  ResponseHead head(arena);
-  const Seen seen = read(reader, input, 0, arena, head);
-  if (!seen.head) return "";
-  if (accepted != nullptr) ++*accepted;
-  const Oracle oracle = ask(input, HTTP_RESPONSE, method == Method::head);
-  if (!oracle.head && seen.interim > 0 && oracle.error == HPE_CLOSED_CONNECTION)
-    return seen.keep_alive ? "persistence" : "";
-  if (!oracle.head && tab_behind_length(oracle, input)) return "";
-  if (!oracle.head) return "llhttp refuses the head: " + oracle.why;
-  if (oracle.status != head.status) return "status " + std::to_string(oracle.status);
-  if (oracle.interim != seen.interim) return "interim heads";
-  if (std::string fields = compare_fields(head.fields, oracle, false); !fields.empty()) return fields;
-  if (oracle.upgrade || head.status == 101 || tab_behind_coding(oracle)) return "";
-  if (seen.reason != Reason::none) return "";
-  if (about_extension(oracle, input)) return "";
-  // A message that we have not seen whole may be refused earlier there.
-  if (!oracle.why.empty()) return seen.complete ? "llhttp refuses the body: " + oracle.why : "";
-  if (oracle.body != seen.body) return "body";
-  if (oracle.complete != seen.complete) return "whole or not";
-  return "";
+  for (bool is_head = methods % 4 == 1;; is_head = (methods & 4) != 0, methods = static_cast<uint8_t>(methods >> 1)) {
+    ChunkPool pool;
+    Arena arena(pool);
+    ResponseHead head(arena);
+    reader.reset(is_head ? Method::head : Method::get);
+    const Seen seen = read(reader, input, 0, arena, head);
+    const Oracle oracle = ask(input, HTTP_RESPONSE, is_head);
+    count_refusal(seen, oracle, tally);
+    if (!seen.head) return "";
+    const Difference found = compare_response(head, seen, oracle, input);
+    if (found.what.empty() && found.excuse == Excuse::none && seen.reason == Reason::none && !seen.complete) {
+      const bool ours = reader.eof().event == Event::end;
+      if (ours && !oracle.finished) return "a good end, but not to llhttp";
+      if (!ours && oracle.finished && oracle.why.empty()) return "a good end to llhttp";
+      tally.ended += ours ? 1 : 0;
+    }
+    if (!go_on(seen, found, seen.consumed >= input.size(), tally)) return found.what;
+    input.remove_prefix(seen.consumed);
+  }
 }
 
 }  // namespace sluice::http::h1::fuzz

@@ -1,4 +1,5 @@
-// The corpus of cases and 1,000,000 deterministic mutations of it through h1_differential.h.
+// The corpus of cases and 1,000,000 deterministic mutations of it through h1_differential.h, as connections of several
+// messages.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -41,9 +42,20 @@ const std::vector<Seed>& seeds() {
   return all;
 }
 
-std::string differ(const Seed& seed, size_t& accepted) {
-  return seed.request ? fuzz::differ_request(seed.bytes, &accepted)
-                      : fuzz::differ_response(seed.bytes, seed.method, &accepted);
+std::string differ(const Seed& seed, uint8_t methods, fuzz::Tally& tally) {
+  if (seed.request) return fuzz::differ_requests(seed.bytes, tally);
+  const uint8_t first = seed.method == Method::head ? 1 : 0;
+  return fuzz::differ_responses(seed.bytes, static_cast<uint8_t>((methods << 2) | first), tally);
+}
+
+void show(const fuzz::Tally& tally) {
+  std::printf("%zu messages accepted, %zu of them whole, %zu followed by another, %zu ended by a close\n",
+              tally.accepted, tally.complete, tally.pipelined, tally.ended);
+  for (const auto& [excuse, count] : tally.excused)
+    std::printf("  llhttp is the narrower one: %-18s %zu\n",
+                std::string(fuzz::kExcuses[static_cast<size_t>(excuse)]).c_str(), count);
+  for (const auto& [reason, count] : tally.only_ours)
+    std::printf("  only we refuse: %-22s %zu\n", std::string(describe(reason).word).c_str(), count);
 }
 
 // One to three of: a byte changed, taken out, put in, doubled; a piece of another seed put in; two lines exchanged.
@@ -113,26 +125,49 @@ std::string mutate(const std::string& from, std::mt19937& random) {
 }
 
 TEST(Differential, Cases) {
-  size_t accepted = 0;
+  fuzz::Tally tally;
   for (const Seed& seed : seeds()) {
-    EXPECT_EQ(differ(seed, accepted), "") << shown(seed.bytes);
+    EXPECT_EQ(differ(seed, 0, tally), "") << shown(seed.bytes);
   }
-  EXPECT_GT(accepted, 250u);
+  show(tally);
+  EXPECT_GT(tally.accepted, 250u);
 }
 
+// A connection's messages: up to four seeds one behind the other, half of them mutated.
 TEST(Differential, Mutations) {
   std::mt19937 random(20261124);
-  size_t wrong = 0, accepted = 0;
+  size_t wrong = 0;
+  fuzz::Tally requests, responses;
   for (int i = 0; i < 1000000 && wrong < 5; ++i) {
-    Seed seed = seeds()[random() % seeds().size()];
-    seed.bytes = mutate(seed.bytes, random);
-    const std::string why = differ(seed, accepted);
+    // As many answers as requests, of which there are more.
+    Seed seed;
+    for (const bool request = i % 2 == 0; seed.bytes.empty() || seed.request != request;)
+      seed = seeds()[random() % seeds().size()];
+    while (random() % 3 == 0) {
+      const Seed& next = seeds()[random() % seeds().size()];
+      if (next.request == seed.request && seed.bytes.size() < 4096) seed.bytes += next.bytes;
+    }
+    if (random() % 4 != 0) seed.bytes = mutate(seed.bytes, random);
+    const std::string why = differ(seed, static_cast<uint8_t>(random() % 64), seed.request ? requests : responses);
     EXPECT_EQ(why, "") << "mutation " << i << (seed.request ? " of a request:\n" : " of an answer:\n")
                        << shown(seed.bytes);
     wrong += why.empty() ? 0 : 1;
   }
+  std::printf("requests: ");
+  show(requests);
+  std::printf("answers: ");
+  show(responses);
   // Else the test would say nothing.
-  EXPECT_GT(accepted, 50000u);
+  EXPECT_GT(requests.accepted, 50000u);
+  EXPECT_GT(responses.accepted, 50000u);
+  EXPECT_GT(requests.pipelined, 20000u);
+  EXPECT_GT(responses.pipelined, 10000u);
+  EXPECT_GT(responses.ended, 1000u);
+  // An excuse that is never needed would hide what it was not made for.
+  for (size_t i = 1; i < std::size(fuzz::kExcuses); ++i) {
+    const auto excuse = static_cast<fuzz::Excuse>(i);
+    EXPECT_GT(requests.excused[excuse] + responses.excused[excuse], 0u) << fuzz::kExcuses[i];
+  }
 }
 
 }  // namespace

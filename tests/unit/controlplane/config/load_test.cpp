@@ -78,6 +78,13 @@ TEST(Config, BoundsAreThoseOfTheDataPlane) {
   EXPECT_NE(error_of("listeners: {bind: [\"::1\\0x\"]}").find("control character"), std::string::npos);
 }
 
+// yaml-cpp makes documents of such a ',' for ever.
+TEST(Config, ACommaThatBelongsToNothingEnds) {
+  EXPECT_EQ(error_of(", workers: 1"), "sluice.yaml:1: a second document; the options are one");
+  EXPECT_EQ(error_of("{workers: 1}\n, {}"), "sluice.yaml:2: a second document; the options are one");
+  EXPECT_NE(error_of("workers: 1\n---\nworkers: 2\n").find("a second document"), std::string::npos);
+}
+
 TEST(Config, AnErrorChangesNothing) {
   Options options;
   EXPECT_FALSE(load_text("workers: 3\nnope: 1\n", "f", options));
@@ -126,7 +133,7 @@ TEST(Config, LogFormatsNameWhatALineHas) {
 TEST(Config, BrokenFiles) {
   EXPECT_EQ(error_of(""), "");
   EXPECT_EQ(error_of("# only a comment\n"), "");
-  EXPECT_EQ(error_of("workers: 1\n---\nworkers: 2\n").substr(0, 14), "sluice.yaml:3:");
+  EXPECT_EQ(error_of("workers: 1\n---\nworkers: 2\n").substr(0, 14), "sluice.yaml:2:");
   EXPECT_NE(error_of("- workers\n").find("must be a map"), std::string::npos);
   EXPECT_NE(error_of("? [a]\n: b\n").find("a key must be text"), std::string::npos);
   EXPECT_NE(error_of(std::string(100'000, '[')), "") << "deep nesting is an error, not the end of the stack";

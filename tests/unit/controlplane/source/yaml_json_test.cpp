@@ -60,6 +60,13 @@ TEST(YamlJson, BombsAreBounded) {
   EXPECT_NE(json(std::string(9 << 20, 'x')).find("larger than"), std::string::npos);
 }
 
+// yaml-cpp makes empty documents of such a ',' for ever.
+TEST(YamlJson, ACommaThatBelongsToNothingEnds) {
+  EXPECT_EQ(json(", a: 1"), "line 1: a ',' that belongs to nothing");
+  EXPECT_EQ(json("{\"a\": 1},\n\"b\": 2}\n"), "line 1: a ',' that belongs to nothing");
+  EXPECT_EQ(json("a: 1\n---\n{}\n, {}\n"), "line 4: a ',' that belongs to nothing");
+}
+
 TEST(YamlJson, ErrorsHaveLines) {
   EXPECT_TRUE(json("a: 1\nb: [1,\n").starts_with("line 3: ") || json("a: 1\nb: [1,\n").starts_with("line 2: "));
   EXPECT_EQ(json("a: 1\nb: 2\na: 3\n"), "line 3: the key 'a' is there twice");
