@@ -1,11 +1,14 @@
 // Policy towards TLS upstreams, and the client side of a connection.
 
+#include <ctime>
+
 #include <openssl/x509v3.h>
 
 #include "dataplane/net/address.h"
 #include "dataplane/net/openssl_handles.h"
 #include "dataplane/net/tls.h"
 #include "dataplane/net/tls_context.h"
+#include "dataplane/net/tls_sessions.h"
 #include "dataplane/net/tls_transport.h"
 
 namespace sluice::net {
@@ -13,6 +16,8 @@ namespace {
 constexpr size_t kMaxName = 253;
 // ALPN: HTTP/1.1 is all that upstream connections speak here.
 constexpr unsigned char kAlpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+int on_new_session(SSL* ssl, SSL_SESSION* session);
 
 // Reading the system's store takes milliseconds and a MiB: once a thread.
 X509_STORE* system_store() {
@@ -45,6 +50,11 @@ Status trust(SSL_CTX* ctx, std::string_view ca_pem) {
 struct TlsClientContext::Impl {
   ContextPtr context;
   bool verify = true;
+  // Never used again, so that no session outlives the policy (names, authorities) it was verified under.
+  uint64_t id = [] {
+    thread_local uint64_t last = 0;
+    return ++last;
+  }();
 };
 
 TlsClientContext::TlsClientContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -61,6 +71,8 @@ Result<std::shared_ptr<TlsClientContext>> TlsClientContext::make(const TlsClient
     if (auto trusted = trust(ctx, options.ca_pem); !trusted) return std::unexpected(trusted.error());
   }
   SSL_CTX_set_alpn_protos(ctx, kAlpn, sizeof kAlpn);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(ctx, on_new_session);
   auto impl = std::make_unique<Impl>();
   impl->context = std::move(*context);
   impl->verify = options.verify;
@@ -70,8 +82,15 @@ Result<std::shared_ptr<TlsClientContext>> TlsClientContext::make(const TlsClient
 // One connection's way to its context.
 class TlsClient final : public TlsSide {
  public:
-  TlsClient(std::shared_ptr<TlsClientContext> context, std::string_view name)
-      : context_(std::move(context)), name_(name) {}
+  TlsClient(std::shared_ptr<TlsClientContext> context, std::string_view name, const Address& to)
+      : context_(std::move(context)), name_(name) {
+    const uint64_t id = context_->impl_->id;
+    key_.reserve(sizeof id + to.bytes.size() + sizeof to.port + name.size());
+    key_.append(reinterpret_cast<const char*>(&id), sizeof id);
+    key_.append(reinterpret_cast<const char*>(to.bytes.data()), to.bytes.size());
+    key_.append(reinterpret_cast<const char*>(&to.port), sizeof to.port);
+    key_.append(name);
+  }
 
   SSL* begin(TlsTransport& transport) override {
     const TlsClientContext::Impl& policy = *context_->impl_;
@@ -85,20 +104,34 @@ class TlsClient final : public TlsSide {
                               : SSL_set1_host(ssl.get(), name_.c_str());
       if (set != 1) return nullptr;
     }
+    if (const SessionPtr session = TlsSessions::of_thread().take(key_, std::time(nullptr)))
+      SSL_set_session(ssl.get(), session.get());
     transport.set_server_name(name_);
     return ssl.release();
   }
-  void finished(bool, bool) override {}
+  void finished(bool good, bool) override {
+    if (!good) TlsSessions::of_thread().forget(key_);
+  }
+  void keep(SSL_SESSION* session) { TlsSessions::of_thread().put(key_, SessionPtr(session), std::time(nullptr)); }
 
  private:
   std::shared_ptr<TlsClientContext> context_;
-  std::string name_;
+  std::string name_, key_;
 };
 
-std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context, std::string_view name) {
+namespace {
+// TLS 1.2: at the end of a handshake; TLS 1.3: when a ticket comes, with or after the first answer.
+int on_new_session(SSL* ssl, SSL_SESSION* session) {
+  static_cast<TlsClient&>(static_cast<TlsTransport*>(SSL_get_app_data(ssl))->side()).keep(session);
+  return 1;
+}
+}  // namespace
+
+std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context, std::string_view name,
+                                       const Address& to) {
   const bool verify = context->impl_->verify;
   if (name.size() > kMaxName || name.find('\0') != name.npos || (verify && name.empty())) return nullptr;
-  auto side = std::make_shared<TlsClient>(std::move(context), name);
+  auto side = std::make_shared<TlsClient>(std::move(context), name, to);
   TlsSide& reference = *side;
   return std::make_unique<TlsTransport>(std::move(fd), TlsTransport::Role::client, reference, std::move(side));
 }

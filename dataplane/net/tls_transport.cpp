@@ -34,6 +34,10 @@ TlsTransport::TlsTransport(UniqueFd fd, Role role, TlsSide& side, std::shared_pt
     : Transport(std::move(fd)), side_(side), keep_(std::move(keep)), role_(role), connecting_(role == Role::client) {}
 
 TlsTransport::~TlsTransport() {
+  // Without this OpenSSL gives up the session of a connection that ended without close_notify. RFC 5246 7.2.1 allows to
+  // resume it; an alert has ended it already.
+  if (ssl_ != nullptr && role_ == Role::client && error_code_ == 0)
+    SSL_set_shutdown(ssl_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(ssl_);
   if (scratch().owner == this) scratch().owner = nullptr;
 }

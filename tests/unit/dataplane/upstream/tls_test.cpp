@@ -30,6 +30,7 @@ struct TlsTest : ::testing::Test {
   void apply(std::string sni, std::string ca_pem) {
     ClusterSpec spec{"c", {{"127.0.0.1", port}}};
     spec.tls = true;
+    spec.hash = std::hash<std::string>()(sni + ca_pem) + ++changes;
     spec.sni = std::move(sni);
     spec.ca_pem = std::move(ca_pem);
     auto next = std::make_unique<testing::State>(std::vector<ClusterSpec>{spec});
@@ -82,6 +83,7 @@ struct TlsTest : ::testing::Test {
   std::string request;
   std::vector<std::string> requests;
   int connections = 0;
+  uint64_t changes = 0;
 };
 
 TEST_F(TlsTest, VerifiedAndReused) {
@@ -97,6 +99,49 @@ TEST_F(TlsTest, VerifiedAndReused) {
   EXPECT_EQ(connections, 1);
   EXPECT_EQ(accepted->server_name(), "svc.test");
   EXPECT_THAT(requests.at(0), ::testing::StartsWith("GET / HTTP/1.1\r\n"));
+}
+
+// A new connection to an endpoint that was met before costs no certificate; each ticket is used once, and the resumed
+// connection brings the next.
+TEST_F(TlsTest, NewConnectionsResume) {
+  apply("svc.test", ca.chain);
+  for (uint64_t i = 0; i < 5; ++i) {
+    Exchange one(pool);
+    run(one);
+    ASSERT_EQ(one.events.body, "ok") << http::describe(one.events.error.reason).word;
+    for (int turns = 0; turns < 5; ++turns) reactor.run_once(1);
+    EXPECT_EQ(page->tls_handshakes.get(), i + 1);
+    EXPECT_EQ(page->tls_resumed.get(), i);
+    accepted.reset();  // ends the connection
+    for (int turns = 0; turns < 5; ++turns) reactor.run_once(1);
+    ASSERT_EQ(upstreams.idle_connections(), 0u);
+  }
+}
+
+TEST_F(TlsTest, AnotherPolicyOrNameResumesNothing) {
+  const net::test::Made other_ca("other");
+  server_state.host("two.test", "ns/two").certificate("ns/two", net::test::Made("two", "DNS:two.test", &ca));
+  EXPECT_TRUE(server_state.apply(server).empty());
+  auto connect_once = [&] {
+    auto one = std::make_unique<Exchange>(pool);
+    run(*one);
+    accepted.reset();
+    for (int turns = 0; turns < 5; ++turns) reactor.run_once(1);
+    return one->events.error.reason;
+  };
+  apply("svc.test", ca.chain);
+  EXPECT_EQ(connect_once(), Reason::none);
+  EXPECT_EQ(connect_once(), Reason::none);
+  EXPECT_EQ(page->tls_resumed.get(), 1u);
+  apply("two.test", ca.chain);
+  EXPECT_EQ(connect_once(), Reason::none);
+  EXPECT_EQ(page->tls_resumed.get(), 1u);
+  // The authority is gone: no ticket opens what a certificate could not.
+  apply("svc.test", other_ca.chain);
+  EXPECT_EQ(connect_once(), Reason::upstream_tls_failed);
+  apply("svc.test", ca.chain);
+  EXPECT_EQ(connect_once(), Reason::none);
+  EXPECT_EQ(page->tls_resumed.get(), 1u) << "a new policy begins anew";
 }
 
 TEST_F(TlsTest, AnotherNameIsRefused) {
