@@ -29,6 +29,9 @@ void add_listeners(const config::Options& options, Translation& out) {
   add("https", ir::ListenerProtocol::Https, options.https_port);
 }
 
+// This process never saw a good one.
+constexpr const char* kElsewhere = "; a last good one is served if the data plane has it, else the default certificate";
+
 // Certificates of one translation: looks Secrets up, keeps the last good form, says what is wrong once per Secret and
 // user.
 class Certificates {
@@ -38,8 +41,8 @@ class Certificates {
       : snapshot_(snapshot), entries_(entries), now_(now), out_(out) {}
 
   struct Use {
-    std::string id;  // empty = none
-    const std::vector<std::string>* names = nullptr;
+    std::string id;
+    const std::vector<std::string>* names = nullptr;  // null: there is no certificate
     bool resolved = true;
   };
   // `user` and `field`: who names the Secret, for problems.
@@ -52,7 +55,7 @@ class Certificates {
     const std::string name = fmt::format("Secret {}/{}", key.ns, key.name);
     const auto found = snapshot_.secrets.find(key);
     if (found == snapshot_.secrets.end()) {
-      report("SecretNotFound", name + " does not exist" + kept(entry), store::Severity::error);
+      report("SecretNotFound", name + " does not exist" + kept(entry, kElsewhere), store::Severity::error);
       return last_good(entry, key, false);
     }
     if (!found->second->loaded) {
@@ -65,8 +68,8 @@ class Certificates {
       entry.checked = check_certificate(*found->second);
     }
     if (!entry.checked.certificate) {
-      report(entry.checked.reason.c_str(), fmt::format("{}: {}{}", name, entry.checked.problem, kept(entry)),
-             store::Severity::error);
+      report(entry.checked.reason.c_str(),
+             fmt::format("{}: {}{}", name, entry.checked.problem, kept(entry, kElsewhere)), store::Severity::error);
       return last_good(entry, key, false);
     }
     const ir::CertificateT& certificate = *entry.checked.certificate;
@@ -102,13 +105,16 @@ class Certificates {
   [[nodiscard]] bool valid(const ir::CertificateT& certificate) const {
     return now_ == 0 || certificate.not_after > now_;
   }
-  [[nodiscard]] std::string kept(const CertificateEntry& entry) const {
-    if (!entry.last_good || !valid(*entry.last_good)) return {};
+  [[nodiscard]] std::string kept(const CertificateEntry& entry, const char* otherwise = "") const {
+    if (!entry.last_good || !valid(*entry.last_good)) return otherwise;
     return fmt::format("; the last good one, valid until {}, is served", date(entry.last_good->not_after));
   }
   Use last_good(const CertificateEntry& entry, const store::ObjectKey& key, bool resolved) {
-    if (!entry.last_good || !valid(*entry.last_good)) return {{}, nullptr, resolved};
-    used_[key] = entry.last_good;
+    // Named all the same: a data plane may have it from before this process began.
+    if (!entry.last_good || !valid(*entry.last_good)) return {key.ns + "/" + key.name, nullptr, resolved};
+    auto kept = std::make_shared<ir::CertificateT>(*entry.last_good);
+    kept->last_good = true;
+    used_[key] = std::move(kept);
     return {entry.last_good->id, &entry.last_good_names, resolved};
   }
 
@@ -130,8 +136,7 @@ std::set<store::ObjectRef> add_tls(const std::map<std::string, TlsEntry>& entrie
     if (!entry.has_tls || entry.claim.secret.name.empty()) continue;
     const auto use = certificates.use(entry.claim.secret, entry.winner, entry.claim.secret_field);
     if (!use.resolved) unresolved.insert(entry.winner);
-    if (use.id.empty()) continue;
-    if (!covers(*use.names, host)) {
+    if (use.names != nullptr && !covers(*use.names, host)) {
       out.problems.push_back({entry.winner, entry.claim.field, "CertificateHostMismatch", store::Severity::warning,
                               fmt::format("the certificate in Secret {} does not name host \"{}\"", use.id, host)});
     }

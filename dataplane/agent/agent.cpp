@@ -11,6 +11,7 @@
 #include "dataplane/agent/condition.h"
 #include "dataplane/agent/control_link.h"
 #include "dataplane/agent/cpu_quota.h"
+#include "dataplane/agent/last_good.h"
 #include "dataplane/agent/listener_plan.h"
 #include "dataplane/agent/master_link.h"
 #include "dataplane/agent/state_store.h"
@@ -51,6 +52,8 @@ class Agent {
   std::unique_ptr<AdminServer> admin_;
   std::shared_ptr<const State> applying_, next_;  // at the master; the newest that came meanwhile
   std::shared_ptr<const State> retrying_;         // refused for something that may pass
+  std::shared_ptr<const State> latest_;           // offered last, or found running
+  std::vector<std::string> last_good_;            // certificates that it has only from states before it
   asio::steady_timer report_timer_, retry_timer_;
   std::chrono::steady_clock::time_point last_report_{};
   bool report_armed_ = false, started_ = false;
@@ -117,6 +120,9 @@ void Agent::on_first_state(sync::Received received) {
       whole = part.has_value();
     }
     if (whole) condition_.running = std::move(state);
+    latest_ = condition_.running;
+    // The agent before us may have died with this still to be written.
+    if (store_ && latest_) store_->save(latest_);
     control_.set_running(condition_.running);
   } else if (store_) {
     if (auto state = store_->load()) offer(std::move(state));
@@ -128,6 +134,14 @@ void Agent::offer(std::shared_ptr<const State> state) {
   retrying_.reset();
   if (condition_.running != nullptr && condition_.running->id == state->id && applying_ == nullptr)
     return control_.ack(state->id);
+  std::vector<std::string> kept;
+  state = keep_last_good(std::move(state), latest_.get(), wall_us() / 1'000'000, kept);
+  if (kept != last_good_) {
+    for (const std::string& id : kept)
+      log::warning("certificate missing in the new state, its last good form stays in use", {{"secret", id}});
+    last_good_ = std::move(kept);
+  }
+  latest_ = state;
   next_ = std::move(state);
   if (applying_ == nullptr) apply_next();
 }

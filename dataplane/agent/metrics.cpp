@@ -242,6 +242,11 @@ void collect_condition(const Condition& condition, Families& out) {
              static_cast<double>(condition.running->id.sequence));
   const auto* certificates = condition.running->secrets().certificates();
   if (certificates == nullptr) return;
+  out.single("sluice_certificates_last_good",
+             "Certificates served in their last good form, because their Secret is missing or broken.",
+             MetricType::Gauge,
+             static_cast<double>(std::ranges::count_if(
+                 *certificates, [](const ir::Certificate* certificate) { return certificate->last_good(); })));
   MetricFamily& expiry = out.family("sluice_certificate_not_after_seconds",
                                     "End of a certificate's validity, Unix time.", MetricType::Gauge);
   for (const ir::Certificate* certificate : *certificates) {

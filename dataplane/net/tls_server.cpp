@@ -297,7 +297,7 @@ std::vector<TlsProblem> TlsServer::apply(const ir::RouteTable& table, const ir::
       at = self.entries.erase(at);
       continue;
     }
-    if (certificate == nullptr || certificate->hash() != entry.wanted) self.build(at->first, entry, certificate);
+    if ((certificate == nullptr ? 0 : certificate->hash()) != entry.wanted) self.build(at->first, entry, certificate);
     ++at;
   }
   return std::exchange(self.problems, {});

@@ -1,14 +1,70 @@
 #!/usr/bin/env python3
-"""TLS at the wire: which hosts a connection speaks for (RFC 9110 15.5.20)."""
+"""TLS at the wire: which hosts a connection speaks for (RFC 9110 15.5.20); certificates whose Secret broke."""
+import base64
 import os
+import signal
 import socket
 import ssl
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, Gateway, Origin, ingress, make_certificate, read_answer, service, tls_secret  # noqa: E402
+from lib.gateway import CLASS, Gateway, Origin, ingress, make_certificate, read_answer, service, slurp, tls_secret  # noqa: E402
+
+
+def shown(port, name):
+    """The certificate (DER) that is served for a name."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(('127.0.0.1', port), timeout=10), server_hostname=name) as s:
+        return s.getpeercert(True)
+
+
+class LastGood(unittest.TestCase):
+    """A Secret that broke leaves its last good certificate in use, whoever restarts."""
+
+    def test_over_restarts(self):
+        with tempfile.TemporaryDirectory(prefix='sluice-test.') as work, Origin(1) as origin:
+            cert, key = make_certificate(work, 'a.example')
+            good, broken = tls_secret('a-cert', cert, key), tls_secret('a-cert', cert, key)
+            broken['data']['tls.key'] = base64.b64encode(b'no key').decode()
+            expected = ssl.PEM_cert_to_DER_cert(slurp(cert))
+            objects = [CLASS] + service('web', origin.ports) + [ingress('a', 'a.example', 'web', tls='a-cert')]
+            gw = Gateway(objects, https=True)
+            try:
+                gw.write('secret.json', [good])
+                gw.until(lambda: shown(gw.https, 'a.example') == expected, what='the certificate')
+                gw.until(lambda: 'sluice_certificates_last_good 0' in gw.metrics(), what='nothing kept')
+                gw.write('secret.json', [broken])
+                gw.until(lambda: 'sluice_certificates_last_good 1' in gw.metrics(), what='one kept')
+                self.assertEqual(shown(gw.https, 'a.example'), expected)
+                for worker in gw.pids('worker'):
+                    os.kill(worker, signal.SIGKILL)
+                    gw.until(lambda: worker not in gw.pids('worker') and gw.pids('worker'), what='another worker')
+                self.assertEqual(shown(gw.https, 'a.example'), expected, 'after a crash of the worker')
+                for agent in gw.pids('agent'):
+                    os.kill(agent, signal.SIGKILL)
+                gw.until(lambda: 'sluice_certificates_last_good 1' in gw.metrics(), what='another agent')
+                self.assertEqual(shown(gw.https, 'a.example'), expected, 'after a crash of the agent')
+                gw.until(lambda: os.path.exists(os.path.join(gw.state, 'last-good', 'manifest')), what='state on disk')
+                time.sleep(1.5)  # one write a second
+                for turn in range(2):
+                    gw.stop(keep_state=True)
+                    gw.start()
+                    gw.until(lambda: 'sluice_control_plane_connected 1' in gw.metrics(), what='both planes')
+                    self.assertEqual(shown(gw.https, 'a.example'), expected, f'after restart {turn}')
+                    gw.until(lambda: 'sluice_certificates_last_good 1' in gw.metrics(), what='kept from disk')
+                self.assertIn('its last good form stays in use', gw.tail(400))
+                # A good Secret again, and a removal.
+                gw.write('secret.json', [good])
+                gw.until(lambda: 'sluice_certificates_last_good 0' in gw.metrics(), what='good again')
+                gw.remove('secret.json')
+                gw.write('objects.json', objects[:-1])
+                gw.until(lambda: shown(gw.https, 'a.example') != expected, what='nobody names it any more')
+            finally:
+                gw.stop()
 
 
 class Tls(unittest.TestCase):

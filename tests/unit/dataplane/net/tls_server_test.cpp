@@ -119,6 +119,8 @@ TEST_P(TlsServerTest, ResumesTheSameHostOnly) {
   EXPECT_FALSE(first.resumed());
   drain(first);
   ASSERT_EQ(first.tickets.size(), GetParam() == TLS1_3_VERSION ? 2u : 1u);
+  // RFC 8446 8: early data may be replayed; none is offered.
+  for (SSL_SESSION* ticket : first.tickets) EXPECT_EQ(SSL_SESSION_get_max_early_data(ticket), 0u);
   auto again = [&](const std::string& name) {
     Connection second(server_, {.name = name, .version = GetParam(), .resume = first.tickets[0]});
     EXPECT_TRUE(second.good) << name;
