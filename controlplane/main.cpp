@@ -12,7 +12,6 @@
 
 #include "common/base/asio.h"
 #include "common/base/log.h"
-#include "common/ir/verify.h"
 #include "controlplane/config/option_table.h"
 #include "controlplane/config/options.h"
 #include "controlplane/features/feature.h"
@@ -97,12 +96,6 @@ Result<config::Options> make_options(const Flags& flags) {
   }
   if (flags.http_port) options.http_port = flags.http_port;
   if (flags.https_port) options.https_port = flags.https_port;
-  if (flags.bind.size() > ir::kMaxListenerAddresses / 2)
-    return fail("--bind: more than {} addresses", ir::kMaxListenerAddresses / 2);
-  for (const std::string& address : flags.bind) {
-    if (address.find('/') != std::string::npos || !config::parse_cidr(address))
-      return fail("--bind: '{}' is no IP address", address);
-  }
   if (!flags.bind.empty()) options.bind = flags.bind;
   options.controller_name = flags.controller_name;
   options.allow_loopback_endpoints = !flags.manifests.empty();
@@ -122,6 +115,16 @@ Result<config::Options> make_options(const Flags& flags) {
     options.default_certificate = std::move(*key);
   }
   return options;
+}
+
+// Options that are allowed and rarely meant.
+void warn_of(const config::Options& options) {
+  for (const auto& proxy : options.settings.trusted_proxies) {
+    const bool all_v4 =
+        proxy->bits == 96 && proxy->address->high() == 0 && proxy->address->low() == 0x0000ffff00000000u;
+    if (proxy->bits == 0 || all_v4)
+      log::warning("trustedProxies holds every address: whatever a client says about itself is believed", {});
+  }
 }
 
 // The options file is looked at twice a second: a rename, an editor's write and a mounted ConfigMap all look the same
@@ -164,6 +167,7 @@ class ConfigWatch {
       return;
     }
     log::info("options file taken", {{"file", flags_.config_file}});
+    warn_of(*options);
     loop_.set_options(std::move(*options));
   }
   boost::asio::steady_timer timer_;
@@ -201,6 +205,7 @@ int fail_start(const Error& error) {
 
 int run(const Flags& flags) {
   auto options = make_options(flags);
+  if (options) warn_of(*options);
   if (!options) return fail_start(options.error());
   boost::asio::io_context io(1);
   std::unique_ptr<kube::Transport> transport;

@@ -39,23 +39,11 @@ def run(name, command, env, seconds, cwd):
         print(f'    skipped: {reason}', flush=True)
     if not failed:
         return passed, failed, []
-    print('\n'.join('    ' + line for line in excerpt(out)), flush=True)
+    print('\n'.join('    ' + line for line in out.split('\n')[-120:]), flush=True)
     if code not in (0, 1):
         print(f'    exit: {code}', flush=True)
     named = list(dict.fromkeys(m[1] or m[2] for m in FAILED.finditer(out)))
     return passed, failed, [f'{name}: {one}' for one in named] or [f'{name}: exit {code}']
-
-
-def excerpt(out):
-    """The lines worth showing: of GoogleTest each failed test's own, at most 60; of the others the end."""
-    shown = []
-    for block in re.split(r'^(?=\[ RUN      \])', out, flags=re.M)[1:]:
-        name = block.split(' ] ', 1)[1].split('\n')[0]
-        if re.search(rf'^\[       OK \] {re.escape(name)}\b|^\[  SKIPPED \] {re.escape(name)}\b', block, re.M):
-            continue
-        lines = block.rstrip().split('\n')
-        shown += lines if len(lines) <= 60 else lines[:20] + ['...'] + lines[-40:]
-    return shown[:600] or out.split('\n')[-120:]
 
 
 def count(out, code):
@@ -89,7 +77,7 @@ def main():
     a.add_argument('--timeout', type=int, default=300)
     o = a.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build), PYTHONUNBUFFERED='1', PYTHONWARNINGS='ignore::ResourceWarning')
+    env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build), PYTHONUNBUFFERED='1')
     total, bad = [0, 0], []
 
     def add(result):

@@ -123,6 +123,9 @@ constexpr std::array kRows = {
                    "The whole request, all tries included (504). 0: no limit. A Route's own timeout wins."),
     SLUICE_TIMEOUT("tlsHandshake", tls_handshake, 1, "10s", "A TLS handshake must be finished in this time."),
     SLUICE_TIMEOUT("upstreamIdle", upstream_idle, 1, "60s", "An idle upstream connection is closed after this."),
+    SLUICE_TIMEOUT(
+        "tunnelIdle", tunnel_idle, 1, "1h",
+        "After an upgrade (WebSocket) both connections are closed when no byte came either way for this long."),
     OptionRow{"timeouts.drain", ValueType::duration, "30s",
               "Grace period of a shutdown: streams may end, then connections are closed.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, kDay, o.settings.drain_ms); }},

@@ -31,6 +31,7 @@ struct StreamPlan {
   std::span<Filter* const> filters{};       // in chain order; the stream runs their destructors
   uint64_t max_body = 0;                    // 0 = no limit
   uint32_t request_ms = 0, per_try_ms = 0;  // 0 = none
+  uint32_t tunnel_idle_ms = 0;              // after 101
   RetryPolicy retry{};
 };
 

@@ -76,6 +76,7 @@ enum class Reason : uint8_t {
   filter_denied,
   filter_failed,
   internal,
+  tunnel_idle,
   kCount
 };
 

@@ -24,23 +24,22 @@ bool hides_dots(std::string_view segment) {
   }
 }
 
-// Nothing to change: every byte plain, no segment that starts with '.', no "//" if those are merged.
-bool is_normal(std::string_view raw, const PathOptions& options) {
+// Nothing to change: every byte plain, no segment that starts with '.'.
+bool is_normal(std::string_view raw) {
   uint8_t all = chars::kPath;
   char before = 0;
-  bool dot = false, empty = false;
+  bool dot = false;
   for (const char c : raw) {
     all &= chars::kClass[static_cast<unsigned char>(c)];
     dot |= before == '/' && c == '.';
-    empty |= before == '/' && c == '/';
     before = c;
   }
-  return (all & chars::kPath) != 0 && !dot && !(empty && options.merge_slashes);
+  return (all & chars::kPath) != 0 && !dot;
 }
 
 class Normalizer {
  public:
-  Normalizer(std::string_view raw, Arena& arena, const PathOptions& options) : raw_(raw), options_(options) {
+  Normalizer(std::string_view raw, Arena& arena) : raw_(raw) {
     // An escaped byte takes three.
     out_ = static_cast<char*>(arena.allocate(raw.size() * 3, 1));
   }
@@ -102,7 +101,7 @@ class Normalizer {
       while (out_[size_ - 1] != '/') --size_;
     } else if (is_dots(segment) || (slash_in_segment_ && hides_dots(segment))) {
       return Reason::rejected_path;
-    } else if (separator && !(segment.empty() && options_.merge_slashes)) {
+    } else if (separator) {
       out_[size_++] = '/';
     }
     start_ = size_;
@@ -111,7 +110,6 @@ class Normalizer {
   }
 
   std::string_view raw_;
-  PathOptions options_;
   char* out_;
   size_t size_ = 0;
   size_t start_ = 1;  // of the current segment in out_
@@ -121,10 +119,10 @@ class Normalizer {
 
 }  // namespace
 
-NormalPath normalize_path(std::string_view raw, Arena& arena, const PathOptions& options) {
+NormalPath normalize_path(std::string_view raw, Arena& arena) {
   if (raw.empty() || raw.front() != '/') return {Reason::bad_target, {}, false};
-  if (is_normal(raw, options)) return {Reason::none, raw, false};
-  return Normalizer(raw, arena, options).run();
+  if (is_normal(raw)) return {Reason::none, raw, false};
+  return Normalizer(raw, arena).run();
 }
 
 NormalQuery normalize_query(std::string_view raw, Arena& arena) {

@@ -8,9 +8,6 @@
 
 namespace sluice::http {
 
-struct PathOptions {
-  bool merge_slashes = false;
-};
 struct NormalPath {
   Reason reason = Reason::none;  // none = good; bad_target, bad_path_encoding, rejected_path
   std::string_view path;         // view of `raw` when nothing had to change, else in the arena
@@ -19,8 +16,8 @@ struct NormalPath {
 // raw: the path of a request target, starting with '/', without query. Unreserved characters are decoded, other escapes
 // upper-cased, dot segments (also encoded ones) removed. Refused: above the root (and dot segments with parameters or
 // beside %2F), %00, %5C, raw backslash, raw control or non-ASCII bytes, '"', '#', '<', '>' and broken escapes. The rest
-// that RFC 3986 does not allow but browsers send raw ([ ] ^ ` { | }) is escaped.
-[[nodiscard]] NormalPath normalize_path(std::string_view raw, Arena& arena, const PathOptions& options = {});
+// that RFC 3986 does not allow but browsers send raw ([ ] ^ ` { | }) is escaped. Empty segments ("//") stay.
+[[nodiscard]] NormalPath normalize_path(std::string_view raw, Arena& arena);
 
 struct NormalQuery {
   Reason reason = Reason::none;  // none or bad_target

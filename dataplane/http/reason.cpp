@@ -70,6 +70,7 @@ constexpr Row kRows[] = {
     {Reason::filter_denied, {"filter_denied", 403, "The request was denied."}},
     {Reason::filter_failed, {"filter_failed", 500, "A policy could not be applied."}},
     {Reason::internal, {"internal", 500, "Internal error."}},
+    {Reason::tunnel_idle, {"tunnel_idle", 0, "Nothing came either way for too long."}},
 };
 
 constexpr size_t kCount = static_cast<size_t>(Reason::kCount);

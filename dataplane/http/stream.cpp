@@ -44,11 +44,7 @@ void Stream::on_request_body(Bytes bytes, bool end) {
   if (phase_ == Phase::done) return;
   summary_.bytes_in += bytes.size();
   request_ended_ = end;
-  if (phase_ == Phase::tunnel) {
-    upstream_dirty_ = true;
-    if (upstream_ != nullptr && !upstream_->send_body(bytes, end)) pause_client(kPausedByUpstream);
-    return;
-  }
+  if (phase_ == Phase::tunnel) return tunnel_up(bytes, end);
   if (plan_.max_body != 0 && summary_.bytes_in > plan_.max_body) {
     fail({Reason::body_too_large, Side::client, Retry::no, 0});
     return;
@@ -188,11 +184,8 @@ void Stream::on_response_head(ResponseHead& head, bool end) {
 }
 
 void Stream::on_response_body(Bytes bytes, bool end) {
+  if (phase_ == Phase::tunnel) return tunnel_down(bytes, end);
   if (end) upstream_ = nullptr;
-  if (phase_ == Phase::tunnel) {
-    pass_response_body(bytes, end);
-    return;
-  }
   if (phase_ != Phase::answer) return;
   if (chain_.empty()) pass_response_body(bytes, end);
   else chain_.response_body(bytes, end);
@@ -211,22 +204,6 @@ void Stream::on_response_trailers(const Fields& trailers) {
 void Stream::on_exchange_error(const Error& error) {
   upstream_ = nullptr;
   attempt_failed(error);
-}
-
-// RFC 9110 7.8: only what was asked for may be switched to. From here on bytes are opaque.
-void Stream::begin_tunnel(const ResponseHead& head) {
-  if (head_.upgrade.empty() || upstream_ == nullptr) {
-    cancel_upstream();
-    fail({Reason::bad_response, Side::upstream, Retry::no, 0});
-    return;
-  }
-  phase_ = Phase::tunnel;
-  request_deadline_ = try_deadline_ = 0;
-  arm();
-  summary_.status = head.status;
-  sink_dirty_ = true;
-  sink_.send_head(head, false);
-  sink_.become_tunnel();
 }
 
 // ---------------------------------------------------------------- the answer's way on

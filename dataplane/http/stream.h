@@ -4,11 +4,14 @@
 // complete() was called. Allocates from its arena only.
 //
 //   phase      waits for                          leaves by
-//   head       the request's head                 plan: answered -> answer; else filters -> forward
-//   filtering  a filter, or the body it gathers   pass_request_head: act() answers -> answer; forward -> attempt
-//   attempt    the upstream's head                head -> answer; error or a status to retry -> backoff, attempt or
-//   local answer backoff    the timer                          attempt answer     the end of the answer complete tunnel
-//   either end's end (after 101)       complete done       nothing: further events are ignored
+//   head       the request's head                 plan: answered -> answer; else filters -> filtering
+//   filtering  a filter, or the body it gathers   pass_request_head: act() answers -> answer; forwards -> attempt
+//   attempt    the upstream's head                head -> answer; 101 -> tunnel; error or a status to retry -> backoff,
+//                                                 attempt or a local answer
+//   backoff    the timer                          -> attempt
+//   answer     the end of the answer              -> done
+//   tunnel     the end of both sides (after 101)  -> done
+//   done       nothing: further events are ignored
 //
 // An event that may find room on either side flushes both at its end; sinks may report an error from inside a send
 // (stream_io.h).
@@ -93,7 +96,11 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   void resume_client(uint8_t why);
   void pause_upstream(uint8_t why);
   void resume_upstream(uint8_t why);
+  // stream_tunnel.cpp
   void begin_tunnel(const ResponseHead& head);
+  void tunnel_up(Bytes bytes, bool end);
+  void tunnel_down(Bytes bytes, bool end);
+  void tunnel_moved();
   [[nodiscard]] bool repeatable() const;
   void arm();
   void finish(const Error& error);
@@ -109,14 +116,15 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   const Fields* request_trailers_ = nullptr;
   HeldBytes replay_;
   uint64_t start_ns_ = 0, attempt_ns_ = 0;
-  uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0;  // ms; 0 = none
+  uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0, tunnel_deadline_ = 0;  // ms; 0 = none
   StreamSummary summary_;
   Phase phase_ = Phase::head;
   uint8_t paused_client_ = 0;
   uint8_t paused_upstream_ = 0;
-  bool request_ended_ = false;  // by the client
-  bool passed_end_ = false;     // the end came through the filters
-  bool replay_whole_ = true;    // replay_ holds every byte that was passed on
+  bool request_ended_ = false;   // by the client
+  bool passed_end_ = false;      // the end came through the filters
+  bool response_ended_ = false;  // of a tunnel: the upstream's side
+  bool replay_whole_ = true;     // replay_ holds every byte that was passed on
   bool continue_sent_ = false;
   bool upstream_dirty_ = false, sink_dirty_ = false;
 };

@@ -34,7 +34,7 @@ class ResponseSink {
   virtual void pause_request() = 0;   // stop reading the request's body
   virtual void resume_request() = 0;  // events come after the next flush at the earliest
   // 101 was sent: bytes are opaque from here on, both ways (send_body and on_request_body carry them; end =
-  // half-close).
+  // half-close: the other way goes on, until it ended too).
   virtual void become_tunnel() = 0;
 
  protected:
@@ -64,6 +64,7 @@ class RequestSink {
   virtual void pause_response() = 0;
   virtual void resume_response() = 0;
   virtual void cancel() = 0;  // no event follows; the connection is closed unless the exchange was complete
+  // A tunnel (after 101) is over when both ways have ended; the sink sends what it holds and is not used any more.
  protected:
   ~RequestSink() = default;
 };

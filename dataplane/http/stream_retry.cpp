@@ -67,7 +67,7 @@ void Stream::keep_for_replay(Bytes bytes) {
 
 void Stream::arm() {
   uint64_t next = UINT64_MAX;
-  for (const uint64_t deadline : {request_deadline_, try_deadline_, backoff_until_}) {
+  for (const uint64_t deadline : {request_deadline_, try_deadline_, backoff_until_, tunnel_deadline_}) {
     if (deadline != 0) next = std::min(next, deadline);
   }
   if (next == UINT64_MAX) net::TimerNode::cancel();
@@ -86,6 +86,8 @@ void Stream::on_timer() {
     attempt_failed({Reason::response_timeout, Side::upstream, Retry::no, 0});
   } else if (backoff_until_ != 0 && now >= backoff_until_) {
     start_attempt();
+  } else if (tunnel_deadline_ != 0 && now >= tunnel_deadline_) {
+    cut({Reason::tunnel_idle, Side::internal, Retry::no, 0});
   }
   if (phase_ != Phase::done) arm();
   flush();

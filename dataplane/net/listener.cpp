@@ -41,7 +41,8 @@ void Listener::resume() {
 }
 
 void Listener::finish() {
-  while (ok() && accept_one() == Next::more) {
+  // More than a queue holds: who floods it is not waited for.
+  for (int i = 0; ok() && i < SOMAXCONN && accept_one() == Next::more; ++i) {
   }
   ::shutdown(fd_.get(), SHUT_RD);
 }

@@ -60,22 +60,22 @@ bool next_piece(std::string_view substitution, size_t& at, const Groups& groups,
 
 }  // namespace
 
-bool Regex::replace(std::string_view text, std::string_view substitution, size_t max_bytes, Arena& arena,
-                    std::string_view& out) const {
+Regex::Replaced Regex::replace(std::string_view text, std::string_view substitution, size_t max_bytes, Arena& arena,
+                               std::string_view& out) const {
   Groups groups;
   const int wanted = std::min<int>(1 + impl_->re.NumberOfCapturingGroups(), static_cast<int>(groups.size()));
   if (!impl_->re.Match({text.data(), text.size()}, 0, text.size(), RE2::UNANCHORED, groups.data(), wanted))
-    return false;
+    return Replaced::no_match;
   const std::string_view before = text.substr(0, static_cast<size_t>(groups[0].data() - text.data()));
   const std::string_view after = text.substr(before.size() + groups[0].size());
   size_t total = before.size() + after.size();
   for (size_t at = 0; at < substitution.size();) {
     std::string_view piece;
-    if (!next_piece(substitution, at, groups, piece)) return false;
+    if (!next_piece(substitution, at, groups, piece)) return Replaced::failed;
     total += piece.size();
-    if (total > max_bytes) return false;
+    if (total > max_bytes) return Replaced::failed;
   }
-  if (total > max_bytes) return false;
+  if (total > max_bytes) return Replaced::failed;
   char* const begin = static_cast<char*>(arena.allocate(total + 1, 1));
   char* to = begin;
   const auto put = [&to](std::string_view piece) {
@@ -90,7 +90,7 @@ bool Regex::replace(std::string_view text, std::string_view substitution, size_t
   }
   put(after);
   out = {begin, total};
-  return true;
+  return Replaced::done;
 }
 
 }  // namespace sluice::route

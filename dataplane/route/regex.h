@@ -20,10 +20,11 @@ class Regex {
   // The pattern covers all of text.
   [[nodiscard]] bool full_match(std::string_view text) const;
   // Replaces the leftmost match in text by `substitution` (\0..\9: groups, \\: a backslash); the rest stays. One pass
-  // to measure, one to fill, into the arena. False: no match, a substitution that is not well formed, or a result over
-  // max_bytes; `out` is then untouched.
-  [[nodiscard]] bool replace(std::string_view text, std::string_view substitution, size_t max_bytes, Arena& arena,
-                             std::string_view& out) const;
+  // to measure, one to fill, into the arena. failed: a substitution that is not well formed, or a result over
+  // max_bytes. Unless done, `out` is untouched.
+  enum class Replaced : uint8_t { done, no_match, failed };
+  [[nodiscard]] Replaced replace(std::string_view text, std::string_view substitution, size_t max_bytes, Arena& arena,
+                                 std::string_view& out) const;
 
  private:
   struct Impl;

@@ -63,7 +63,7 @@ inline constexpr size_t kRouteSlots = 16384;    // slot 0 = "other": when full, 
 inline constexpr size_t kClusterSlots = 16384;  // slot 0 = "other"
 
 struct CounterPage {
-  static constexpr uint64_t kMagic = 0x534c554943450001;
+  static constexpr uint64_t kMagic = 0x534c554943450002;
   uint64_t magic;
   Cell heartbeat_ms;  // monotonic; a worker at rest still writes it each 250 ms
   Cell pid;

@@ -98,6 +98,11 @@ void Connection::on_event(uint32_t events) {
     if (transport_->secure() && (events & net::kHangup) == 0 && alive_when_idle()) return;
     return close();
   }
+  if (now_.events == nullptr) {  // the last bytes of a tunnel
+    if ((events & net::kHangup) != 0) close();
+    else writable();
+    return;
+  }
   const uint32_t serial = serial_;
   if ((events & net::kWritable) != 0) writable();
   if (serial == serial_ && now_.active && (events & (net::kReadable | net::kHangup)) != 0) readable();
@@ -166,7 +171,9 @@ void Connection::arm() {
   }
   uint64_t wait = 0;
   const bool sent = now_.request_done && transport_->pending() == 0;
-  if (now_.head_seen) wait = now_.paused ? 0 : now_.options.idle_ms;
+  // A tunnel may rest: its deadline is the stream's.
+  if (now_.tunnel) wait = transport_->pending() > 0 ? now_.options.idle_ms : 0;
+  else if (now_.head_seen) wait = now_.paused ? 0 : now_.options.idle_ms;
   else if (sent) wait = now_.options.response_ms;
   else if (transport_->pending() > 0) wait = now_.options.idle_ms;  // the upstream does not take the body
   if (wait == 0) net::TimerNode::cancel();
@@ -177,6 +184,7 @@ void Connection::on_timer() {
   if (!now_.active) return;
   if (now_.poked) {
     now_.poked = false;
+    if (now_.read_ended) return fail(Reason::upstream_reset, Retry::no, transport_->error_code());
     arm();
     return readable();
   }

@@ -83,8 +83,9 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   void end_exchange();
   // connection_send.cpp
   [[nodiscard]] bool sending() const;
-  [[nodiscard]] std::span<char> room(size_t bytes);
+  void make_room(size_t bytes);
   void request_complete();
+  void end_tunnel();
   void write_failed();
   void writable();
   // connection_receive.cpp
@@ -123,7 +124,8 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
     bool write_failed = false;
     bool head_seen = false, response_done = false;
     bool wants_upgrade = false, tunnel = false;
-    bool blocked = false;  // send_body said false
+    bool read_ended = false;  // a tunnel's: the upstream sends nothing more
+    bool blocked = false;     // send_body said false
     bool paused = false;
     bool suspended = false;  // not read from while paused
     bool poked = false;      // the timer means: read now

@@ -14,6 +14,8 @@ using http::h1::Step;
 using net::Io;
 
 void Connection::readable() {
+  // A tunnel whose upstream had ended before: only a reset is still announced.
+  if (now_.read_ended) return fail(Reason::upstream_reset, Retry::no, 0);
   if (now_.paused) {
     now_.suspended = true;
     return set_interest();
@@ -156,20 +158,28 @@ void Connection::at_eof() {
   const uint32_t serial = serial_;
   http::ResponseEvents& events = *now_.events;
   held_.clear();
-  if (!now_.tunnel) {
-    if (!now_.request_begun) return fail(Reason::upstream_closed, Retry::yes, 0);
-    const Step step = reader_.eof();
-    if (step.event == Event::error) {
-      http::Error error = step.error;
-      if (!reader_.started()) {
-        error.reason = Reason::upstream_closed;
-        error.retry = !now_.wrote ? Retry::yes : reused_ ? Retry::if_reused : Retry::no;
-      }
-      return report(error);
-    }
-    // RFC 9112 9.8: without close_notify, an answer that ends with the connection may have been cut by anybody.
-    if (transport_->secure() && transport_->truncated()) return fail(Reason::response_cut, Retry::no, 0);
+  if (now_.tunnel) {
+    // The other way goes on until the client ends it.
+    const bool over = now_.request_done;
+    now_.read_ended = now_.suspended = true;
+    set_interest();
+    events.on_response_body({}, true);
+    events.on_response_flush();
+    if (over && serial == serial_) end_tunnel();
+    return;
   }
+  if (!now_.request_begun) return fail(Reason::upstream_closed, Retry::yes, 0);
+  const Step step = reader_.eof();
+  if (step.event == Event::error) {
+    http::Error error = step.error;
+    if (!reader_.started()) {
+      error.reason = Reason::upstream_closed;
+      error.retry = !now_.wrote ? Retry::yes : reused_ ? Retry::if_reused : Retry::no;
+    }
+    return report(error);
+  }
+  // RFC 9112 9.8: without close_notify, an answer that ends with the connection may have been cut by anybody.
+  if (transport_->secure() && transport_->truncated()) return fail(Reason::response_cut, Retry::no, 0);
   now_.response_done = true;
   events.on_response_body({}, true);
   events.on_response_flush();

@@ -3,6 +3,8 @@
 
 #include <cerrno>
 
+#include "dataplane/http/h1/batch_writer.h"
+
 namespace sluice::upstream {
 
 using http::h1::Framing;
@@ -14,12 +16,11 @@ bool Connection::sending() const {
 }
 
 // Space in the batch for bytes made here (and a view or two behind them), writing out what fills it.
-std::span<char> Connection::room(size_t bytes) {
+void Connection::make_room(size_t bytes) {
   Batch& batch = context_.batch;
   if (batch.owner != nullptr && batch.owner != this) batch.owner->write_batch();
   if (!batch.has_room(4, bytes)) write_batch();
   batch.owner = this;
-  return batch.space();
 }
 
 void Connection::send_head(const http::RequestHead& head, bool end) {
@@ -34,16 +35,10 @@ void Connection::send_head(const http::RequestHead& head, bool end) {
   else now_.framing = Framing::chunked;
   now_.body_left = now_.framing == Framing::length ? *head.content_length : 0;
   const size_t most = http::h1::max_head_size(head);
-  std::span<char> out = room(std::min(most, Batch::kScratch));
-  size_t size;
-  if (most <= out.size()) {
-    size = http::h1::write_request_head(out, head, now_.framing);
-    context_.batch.wrote(size);
-  } else {
-    out = now_.arena->array<char>(most);
-    size = http::h1::write_request_head(out, head, now_.framing);
-    context_.batch.add({out.data(), size});
-  }
+  make_room(std::min(most, Batch::kScratch));
+  const size_t size = http::h1::put_made(context_.batch, *now_.arena, most, [&](std::span<char> out) {
+    return http::h1::write_request_head(out, head, now_.framing);
+  });
   if (size == 0) return report({.reason = http::Reason::internal, .side = http::Side::internal}, After::nothing);
   if (end) request_complete();
 }
@@ -51,35 +46,23 @@ void Connection::send_head(const http::RequestHead& head, bool end) {
 bool Connection::send_body(http::Bytes bytes, bool end) {
   if (now_.tunnel) {
     if (!now_.active || now_.request_done || now_.write_failed) return true;
-    (void)room(0);
+    make_room(0);
     context_.batch.add(bytes);
     if (end) {
       now_.request_done = true;
       write_batch();
       if (phase_ == Phase::open && !now_.write_failed) transport_->shutdown_write();
+      if (now_.read_ended) {
+        end_tunnel();
+        return true;
+      }
     }
   } else {
     if (!sending() || !now_.request_begun) return true;
-    if (now_.framing == Framing::length) {
-      // The length is on the wire: what does not agree with it must never become the next request on this connection.
-      if (bytes.size() > now_.body_left || (end && bytes.size() < now_.body_left)) {
-        report({.reason = http::Reason::internal, .side = http::Side::internal}, After::nothing);
-        return true;
-      }
-      now_.body_left -= bytes.size();
-      (void)room(0);
-      context_.batch.add(bytes);
-    } else if (now_.framing == Framing::chunked) {
-      if (!bytes.empty()) {
-        const std::span<char> out = room(64);
-        context_.batch.wrote(http::h1::write_chunk_head(out, bytes.size()));
-        context_.batch.add(bytes);
-        context_.batch.add(http::h1::kChunkEnd);
-      }
-      if (end) {
-        (void)room(0);
-        context_.batch.add(http::h1::kLastChunk);
-      }
+    make_room(http::h1::kFramingRoom);
+    if (!http::h1::put_body(context_.batch, now_.framing, now_.body_left, bytes, end)) {
+      report({.reason = http::Reason::internal, .side = http::Side::internal}, After::nothing);
+      return true;
     }
     if (end) request_complete();
   }
@@ -95,16 +78,20 @@ void Connection::send_trailers(const http::Fields& trailers) {
     (void)send_body({}, true);
     return;
   }
-  size_t size = 16;
-  for (const http::Field& field : trailers.all()) size += field.name.size() + field.value.size() + 4;
-  std::span<char> out = room(std::min(size, Batch::kScratch));
-  if (size <= out.size()) {
-    context_.batch.wrote(http::h1::write_trailers(out, trailers));
-  } else {
-    out = now_.arena->array<char>(size);
-    context_.batch.add({out.data(), http::h1::write_trailers(out, trailers)});
-  }
+  const size_t most = http::h1::max_trailers_size(trailers);
+  make_room(std::min(most, Batch::kScratch));
+  http::h1::put_made(context_.batch, *now_.arena, most,
+                     [&](std::span<char> out) { return http::h1::write_trailers(out, trailers); });
   request_complete();
+}
+
+// Both ways of a tunnel have ended, and the stream with them: what is still to be sent goes out first.
+void Connection::end_tunnel() {
+  now_.events = nullptr;
+  now_.blocked = false;
+  if (transport_->pending() == 0 || now_.write_failed) return close();
+  set_interest();
+  arm();
 }
 
 void Connection::request_complete() { now_.request_done = true; }
@@ -135,6 +122,7 @@ void Connection::write_batch() {
 void Connection::write_failed() {
   now_.write_failed = true;
   now_.blocked = false;
+  if (now_.tunnel && now_.read_ended) return poke();  // no event will come that says so
   if (now_.head_seen || now_.request_done) return;
   now_.request_done = true;  // for the deadline: nothing more is sent
 }
@@ -143,6 +131,7 @@ void Connection::writable() {
   if (now_.write_failed) return;
   const net::IoResult result = transport_->flush();
   if (result.state == net::Io::error) write_failed();
+  if (now_.events == nullptr && (now_.write_failed || transport_->pending() == 0)) return close();
   set_interest();
   arm();
   if (now_.blocked && transport_->pending() <= kHighWater / 4) {
@@ -161,6 +150,7 @@ void Connection::resume_response() {
   if (!now_.paused) return;
   now_.paused = false;
   if (!now_.active || now_.response_done) return;
+  if (now_.read_ended) return;
   now_.suspended = false;
   set_interest();
   arm();

@@ -122,6 +122,7 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   head.scheme = identity_.secure ? http::Scheme::https : http::Scheme::http;
   plan.request_ms = context_.settings.request_ms;
   plan.max_body = context_.settings.body_bytes;
+  plan.tunnel_idle_ms = context_.settings.tunnel_idle_ms;
   // RFC 9110 15.5.20: the connection speaks for one name; a host with other TLS settings has one of its own.
   if (connection_.facts().secure && !context_.tls.same_settings(connection_.transport()->server_name(), head.host)) {
     plan.answered = true;

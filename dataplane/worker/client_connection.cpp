@@ -119,7 +119,16 @@ void ClientConnection::on_event(uint32_t events) {
   }
   if ((events & net::kWritable) != 0) writable();
   if (state_ != State::open && state_ != State::closing) return;
-  // Both ways are shut, or the connection was reset: not only bytes would say so.
+  // Both ways are shut, or the connection was reset: not only bytes would say so. In a tunnel that we shut, the
+  // client's end is no reason to forget what it sent before: the loop would tell it again and again, so it does not
+  // look for now.
+  if (suspended_ && half_closed_ && !eof_ && (events & net::kHangup) != 0) {
+    context_.reactor.remove(transport_->fd(), *this);
+    interest_ = 0;
+    unwatched_ = true;
+    set_interest();
+    return;
+  }
   if ((suspended_ || state_ == State::closing) && (events & net::kHangup) != 0) gone();
   else if (state_ == State::open && !suspended_ && (events & (net::kReadable | net::kHangup)) != 0) readable();
 }
@@ -157,7 +166,9 @@ void ClientConnection::set_interest() {
   const uint32_t wanted = (reads ? net::kReadable : 0u) | (transport_->wants_write() ? net::kWritable : 0u);
   if (wanted == interest_) return;
   interest_ = wanted;
-  context_.reactor.modify(transport_->fd(), *this, wanted);
+  if (!unwatched_) context_.reactor.modify(transport_->fd(), *this, wanted);
+  else if (context_.reactor.add(transport_->fd(), *this, wanted)) unwatched_ = false;
+  else close();
 }
 
 // One deadline for what the connection waits for.
@@ -208,6 +219,7 @@ void ClientConnection::on_timer() {
     poked_ = false;
     rearm();
     if (!stash_.empty() && wants_input()) process_stashed();
+    if (state_ == State::open && tunnel_ && eof_) tunnel_input_ended();
     if (state_ == State::open && !suspended_ && transport_->readable_now()) readable();
     return;
   }
@@ -236,6 +248,15 @@ void ClientConnection::drain() {
 }
 
 void ClientConnection::gone() { close(); }
+
+void ClientConnection::cut_off() {
+  if (state_ == State::proxy || state_ == State::handshake) return close();
+  if (state_ != State::open) return;  // its last bytes are on their way
+  if (request_ == nullptr) return begin_close();
+  failed_ = !request_done_;
+  if (!request_->stream().done())
+    request_->stream().on_client_error({Reason::draining, http::Side::internal, http::Retry::no, 0});
+}
 
 // No more requests here. What was answered goes out first.
 void ClientConnection::begin_close() {

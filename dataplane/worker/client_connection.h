@@ -50,6 +50,8 @@ class ClientConnection final : public http::ResponseSink,
   [[nodiscard]] ClientConnection* next() const { return next_; }
   // The worker drains: whoever waits is answered, with Connection: close; who asks for nothing is closed soon.
   void drain();
+  // The drain time is over: what is not answered yet is answered 503, the rest is cut.
+  void cut_off();
   void close();
   void write_batch();
 
@@ -88,6 +90,7 @@ class ClientConnection final : public http::ResponseSink,
   void readable();
   bool read_once();
   void at_eof();
+  void tunnel_input_ended();
   void process(http::Bytes in);
   void process_stashed();
   bool step(http::Bytes& in);
@@ -96,6 +99,7 @@ class ClientConnection final : public http::ResponseSink,
   void on_reader_error(const http::Error& error);
   [[nodiscard]] bool wants_input() const;
   void answer_complete();
+  void half_close();
   void finish_request();
   void start_request();
   void stash(http::Bytes bytes);
@@ -135,11 +139,13 @@ class ClientConnection final : public http::ResponseSink,
   bool blocked_ : 1 = false;  // the source was told to wait
   bool eof_ : 1 = false;
   bool tunnel_ : 1 = false;
-  bool failed_ : 1 = false;      // the request is malformed: nothing more is read from it
-  bool cut_ : 1 = false;         // the answer cannot be completed
-  bool fresh_ : 1 = true;        // no request yet
-  bool poked_ : 1 = false;       // the timer means: process what is stashed
-  bool said_close_ : 1 = false;  // the client: no request after this one
+  bool unwatched_ : 1 = false;    // not in the event loop
+  bool half_closed_ : 1 = false;  // the tunnel's upstream side ended, and we told the client
+  bool failed_ : 1 = false;       // the request is malformed: nothing more is read from it
+  bool cut_ : 1 = false;          // the answer cannot be completed
+  bool fresh_ : 1 = true;         // no request yet
+  bool poked_ : 1 = false;        // the timer means: process what is stashed
+  bool said_close_ : 1 = false;   // the client: no request after this one
 };
 
 }  // namespace sluice::worker

@@ -80,7 +80,12 @@ void ClientConnection::at_eof() {
     return;
   }
   set_interest();
-  if (!tunnel_) return;
+  if (tunnel_) tunnel_input_ended();
+}
+
+// Once, when all that came before was handed on.
+void ClientConnection::tunnel_input_ended() {
+  if (request_done_ || !stash_.empty()) return;
   request_done_ = true;
   request_->stream().on_request_body({}, true);
   request_->stream().on_request_flush();
@@ -107,6 +112,8 @@ void ClientConnection::process(http::Bytes in) {
   if (state_ != State::open) return;
   if (!in.empty()) stash(in);
   in_hand_ = 0;
+  if (tunnel_ && eof_) tunnel_input_ended();
+  if (state_ != State::open) return;
   set_interest();
   rearm();
 }
@@ -211,9 +218,16 @@ void ClientConnection::answer_complete() {
     return;
   }
   if (request_done_) finish_request();
+  else if (tunnel_) half_close();
   else if (!keep_alive_ || failed_) begin_close();
   else resume_request();
   if (state_ == State::open && !processing_ && !request_done_ && !stash_.empty() && wants_input()) process_stashed();
+}
+
+void ClientConnection::half_close() {
+  if (half_closed_) return;
+  half_closed_ = true;
+  transport_->shutdown_write();
 }
 
 void ClientConnection::finish_request() {

@@ -1,4 +1,5 @@
 // The answer: framing made here, gathered in the worker's batch, written at flush.
+#include "dataplane/http/h1/batch_writer.h"
 #include "dataplane/net/socket.h"
 #include "dataplane/worker/active_request.h"
 #include "dataplane/worker/client_connection.h"
@@ -70,43 +71,19 @@ void ClientConnection::send_head(const http::ResponseHead& head, bool end) {
   if (!no_body) own.content_length = length;
   const size_t most = http::h1::max_head_size(own);
   if (!make_room(std::min(most, OutputBatch::kScratch))) return;
-  if (most <= context_.batch.space().size()) {
-    context_.batch.wrote(http::h1::write_response_head(context_.batch.space(), own, options));
-  } else {
-    const std::span<char> out = request_->stream().arena().array<char>(most);
-    context_.batch.add(out.first(http::h1::write_response_head(out, own, options)));
-  }
+  http::h1::put_made(context_.batch, request_->stream().arena(), most,
+                     [&](std::span<char> out) { return http::h1::write_response_head(out, own, options); });
   if (end) response_done_ = true;
 }
 
 bool ClientConnection::send_body(http::Bytes bytes, bool end) {
   if (state_ != State::open || !response_begun_ || response_done_) return true;
-  OutputBatch& batch = context_.batch;
-  if (!make_room(64)) return true;
-  switch (framing_) {
-    case Framing::none:
-      if (tunnel_) batch.add(bytes);
-      break;
-    case Framing::length:
-      // The length is on the wire: what does not agree with it must never be read as the next answer.
-      if (bytes.size() > response_left_ || (end && bytes.size() < response_left_)) {
-        request_->stream().on_client_error({http::Reason::internal, http::Side::internal, http::Retry::no, 0});
-        return true;
-      }
-      response_left_ -= bytes.size();
-      batch.add(bytes);
-      break;
-    case Framing::chunked:
-      if (!bytes.empty()) {
-        batch.wrote(http::h1::write_chunk_head(batch.space(), bytes.size()));
-        batch.add(bytes);
-        batch.add(http::h1::kChunkEnd);
-      }
-      if (end) batch.add(http::h1::kLastChunk);
-      break;
-    case Framing::until_close:
-      batch.add(bytes);
-      break;
+  if (!make_room(http::h1::kFramingRoom)) return true;
+  if (tunnel_) {
+    context_.batch.add(bytes);
+  } else if (!http::h1::put_body(context_.batch, framing_, response_left_, bytes, end)) {
+    request_->stream().on_client_error({http::Reason::internal, http::Side::internal, http::Retry::no, 0});
+    return true;
   }
   if (end) response_done_ = true;
   return transport_->pending() <= kHighWater;
@@ -124,15 +101,10 @@ void ClientConnection::send_trailers(const http::Fields& trailers) {
 }
 
 void ClientConnection::put_trailers(const http::Fields& trailers) {
-  size_t most = 16;
-  for (const http::Field& field : trailers.all()) most += field.name.size() + field.value.size() + 4;
+  const size_t most = http::h1::max_trailers_size(trailers);
   if (!make_room(std::min(most, OutputBatch::kScratch))) return;
-  if (most <= context_.batch.space().size()) {
-    context_.batch.wrote(http::h1::write_trailers(context_.batch.space(), trailers));
-  } else {
-    const std::span<char> out = request_->stream().arena().array<char>(most);
-    context_.batch.add(out.first(http::h1::write_trailers(out, trailers)));
-  }
+  http::h1::put_made(context_.batch, request_->stream().arena(), most,
+                     [&](std::span<char> out) { return http::h1::write_trailers(out, trailers); });
 }
 
 void ClientConnection::write_batch() {
@@ -194,7 +166,13 @@ void ClientConnection::become_tunnel() {
   keep_alive_ = false;
   // What the client sends from now on is wanted, whatever ended before.
   request_done_ = false;
-  if (!suspended_ || eof_) return;
+  if (!suspended_) return;
+  if (eof_) {
+    // It had shut its side with the request: told when this event is over.
+    poked_ = true;
+    context_.reactor.timers().arm(*this, context_.reactor.now_ms());
+    return;
+  }
   suspended_ = false;
   set_interest();
 }

@@ -24,7 +24,8 @@ using sync::Message;
 using sync::MessageType;
 
 constexpr int kHeartbeatMs = 250;
-constexpr uint64_t kLookMs = 1000;  // for certificates found broken at first use
+constexpr uint64_t kLookMs = 1000;     // for certificates found broken at first use
+constexpr uint64_t kLastWordMs = 500;  // for what is said to those who are cut off
 volatile std::sig_atomic_t dump_wanted = 0;
 
 // One listening socket of ours.
@@ -86,9 +87,25 @@ class Worker final : private net::EventHandler {
   }
 
  private:
-  [[nodiscard]] bool finished() const {
+  [[nodiscard]] bool finished() {
     if (master_gone_) return true;
-    return context_.draining && (context_.connection_count == 0 || reactor_.now_ms() >= drain_deadline_);
+    if (!context_.draining) return false;
+    if (context_.connection_count == 0) return true;
+    if (reactor_.now_ms() < drain_deadline_) return false;
+    if (std::exchange(cut_off_, true)) return true;
+    drain_deadline_ = reactor_.now_ms() + kLastWordMs;
+    for_each_connection([](ClientConnection& connection) { connection.cut_off(); });
+    return false;
+  }
+
+  // Each may close itself.
+  template <class Action>
+  void for_each_connection(Action&& action) {
+    for (ClientConnection* at = context_.connections; at != nullptr;) {
+      ClientConnection* const next = at->next();
+      action(*at);
+      at = next;
+    }
   }
 
   void on_event(uint32_t) override {
@@ -184,31 +201,27 @@ class Worker final : private net::EventHandler {
     context_.draining = true;
     drain_deadline_ = reactor_.now_ms() + milliseconds;
     doors_deadline_ = reactor_.now_ms() + milliseconds / 2;
-    for (ClientConnection* at = context_.connections; at != nullptr;) {
-      ClientConnection* const next = at->next();
-      at->drain();
-      at = next;
-    }
+    for_each_connection([](ClientConnection& connection) { connection.drain(); });
   }
 
-  // What each stream does, one line each. Warnings, because a person has asked: `sluice run` shows no less by default.
+  // What each stream does, one line each.
   void dump() {
     static constexpr const char* kPhases[] = {"head", "filtering", "attempt", "backoff", "answer", "tunnel", "done"};
-    log::warning("dump", {{"connections", context_.connection_count},
-                          {"idle_upstream", context_.upstreams.idle_connections()},
-                          {"sequence", context_.sequence}});
+    log::info("dump", {{"connections", context_.connection_count},
+                       {"idle_upstream", context_.upstreams.idle_connections()},
+                       {"sequence", context_.sequence}});
     for (const ClientConnection* at = context_.connections; at != nullptr; at = at->next()) {
       if (at->request() == nullptr) continue;
       http::Stream& stream = at->request()->stream();
       const upstream::Attempts& attempts = at->request()->attempts();
-      log::warning("stream", {{"client", at->socket_peer().text()},
-                              {"method", stream.head().method_name},
-                              {"host", stream.head().host},
-                              {"path", stream.head().path},
-                              {"phase", kPhases[static_cast<size_t>(stream.phase())]},
-                              {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
-                              {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
-                              {"attempts", attempts.count}});
+      log::info("stream", {{"client", at->socket_peer().text()},
+                           {"method", stream.head().method_name},
+                           {"host", stream.head().host},
+                           {"path", stream.head().path},
+                           {"phase", kPhases[static_cast<size_t>(stream.phase())]},
+                           {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
+                           {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
+                           {"attempts", attempts.count}});
     }
   }
 
@@ -221,6 +234,7 @@ class Worker final : private net::EventHandler {
   uint64_t drain_deadline_ = 0, doors_deadline_ = 0;
   uint64_t next_look_ms_ = 0;
   bool master_gone_ = false;
+  bool cut_off_ = false;  // the drain time is over, and everybody was told
 };
 
 // A shared page of the master's; null with the error logged.

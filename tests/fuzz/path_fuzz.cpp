@@ -43,19 +43,17 @@ void require_no_dots(std::string_view path) {
   }
 }
 
-void path(std::string_view raw, bool merge) {
+void path(std::string_view raw) {
   ChunkPool pool;
   Arena arena(pool);
-  const PathOptions options{merge};
-  const NormalPath once = normalize_path(raw, arena, options);
+  const NormalPath once = normalize_path(raw, arena);
   if (once.reason != Reason::none) return;
   require(once.path.starts_with('/'), "a path begins with a slash");
   for (const char c : once.path) require(c == '%' || chars::is(c, chars::kPath), "only path bytes are left");
   require_escapes(once.path);
   require_no_dots(once.path);
-  require(!merge || once.path.find("//") == std::string_view::npos, "slashes are merged");
   require(once.encoded_slash == (once.path.find("%2F") != std::string_view::npos), "encoded slashes are told");
-  const NormalPath twice = normalize_path(once.path, arena, options);
+  const NormalPath twice = normalize_path(once.path, arena);
   require(twice.reason == Reason::none && twice.path == once.path, "the normal form is its own");
 }
 
@@ -99,10 +97,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(exact.get(), size - 1);
   switch (data[0] % 4) {
     case 0:
-      path(input, false);
-      break;
     case 1:
-      path(input, true);
+      path(input);
       break;
     case 2:
       query(input);

@@ -140,8 +140,11 @@ class Upgrade(unittest.TestCase):
                     ended += 1
                 else:
                     status, headers, _ = read_answer(s)
-                    self.assertEqual((status, headers.get('connection')), (200, 'close'))
-                    self.assertEqual(s.recv(1), b'')
+                    self.assertEqual(status, 200)
+                    if headers.get('connection') == 'close':
+                        self.assertEqual(s.recv(1), b'')
+                    else:
+                        self.assertLess(i, 30, 'the worker drains by now')
                     answered += 1
                 s.close()
             print(f'into closing connections: {answered} answered, {ended} ended before')

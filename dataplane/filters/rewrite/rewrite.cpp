@@ -93,9 +93,15 @@ std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind,
       result = replace_prefix(path, replacement, covered, arena);
       break;
     case ir::RewriteKind::RegexPath:
-      // A path that the pattern does not meet stays as it is.
       if (regex == nullptr) return std::unexpected(http::Reason::filter_failed);
-      if (!regex->replace(path, replacement, kMaxRewrittenPath, arena, result)) return path;
+      switch (regex->replace(path, replacement, kMaxRewrittenPath, arena, result)) {
+        case route::Regex::Replaced::no_match:
+          return path;  // what the pattern does not meet stays as it is
+        case route::Regex::Replaced::failed:
+          return std::unexpected(http::Reason::rejected_path);  // not what was asked for, and not unchanged either
+        case route::Regex::Replaced::done:
+          break;
+      }
       break;
   }
   if (result.empty() || result.front() != '/') result = join("/", result, arena);

@@ -137,22 +137,14 @@ Step ResponseReader::next(Bytes in, Arena& arena, ResponseHead& head, const Limi
 }
 
 Step ResponseReader::read_head(Bytes in, Arena& arena, ResponseHead& head, const Limits& limits) {
-  if (!scan_.started) return take_apart(in, arena, head, limits);
-  if (scan_.fields_start == 0) {
-    size_t line_end = 0;
-    const Parse found = find_line_end(in, scan_, line_end);
-    if (found == Parse::incomplete)
-      return in.size() > limits.request_line + 1 ? fail(Reason::request_line_too_long) : Step{};
-    StatusLine line;
-    const char* next = nullptr;
-    Reason reason = Reason::bare_cr_lf;
-    if (parse_status_line(in.data(), in.data() + in.size(), line, next, reason) != Parse::complete) return fail(reason);
-    scan_.fields_start = scan_.line = scan_.seen = static_cast<size_t>(next - in.data());
-  }
-  const LineScan found = scan_lines(in, scan_);
-  if (found.parse == Parse::failed) return fail(found.reason);
-  if (found.parse == Parse::incomplete) {
-    return in.size() - scan_.fields_start > limits.header_bytes + 1 ? fail(Reason::headers_too_large) : Step{};
+  if (scan_.started) {
+    const LineScan found =
+        continue_head(in, scan_, limits, [](const char* p, const char* end, const char*& next, Reason& reason) {
+          StatusLine line;
+          return parse_status_line(p, end, line, next, reason);
+        });
+    if (found.parse == Parse::failed) return fail(found.reason);
+    if (found.parse == Parse::incomplete) return {};
   }
   return take_apart(in, arena, head, limits);
 }

@@ -364,12 +364,92 @@ TEST(Stream, BackPressureBothWays) {
   EXPECT_FALSE(rig.environment.last().paused);
 }
 
+// A tunnel of a request without a body.
+struct TunnelRig : StreamRig {
+  ResponseEvents* events = nullptr;
+  TunnelRig() {
+    environment.next_plan.tunnel_idle_ms = 1000;
+    stream.head().upgrade = "websocket";
+    request();
+    events = environment.last().events;
+    ResponseHead head(answers);
+    head.status = 101;
+    head.upgrade = "websocket";
+    events->on_response_head(head, false);
+    events->on_response_flush();
+  }
+};
+
+TEST(Stream, TunnelEndsWithTheClientFirst) {
+  TunnelRig rig;
+  rig.body("bye", true);
+  EXPECT_TRUE(rig.environment.last().ended);
+  EXPECT_TRUE(rig.environment.summaries.empty());
+  rig.events->on_response_body(Bytes("still", 5), false);
+  rig.events->on_response_body(Bytes("here", 4), true);
+  rig.events->on_response_flush();
+  EXPECT_EQ(rig.client.body, "stillhere");
+  EXPECT_EQ(rig.summary().error.reason, Reason::none);
+  EXPECT_FALSE(rig.environment.last().cancelled);
+}
+
+TEST(Stream, TunnelIsIdleWhenNothingComesEitherWay) {
+  TunnelRig rig;
+  for (int i = 0; i < 4; ++i) {
+    rig.environment.pass(900);
+    EXPECT_TRUE(rig.environment.summaries.empty());
+    if (i % 2 == 0) rig.body("x", false);
+    else rig.events->on_response_body(Bytes("y", 1), false);
+  }
+  rig.environment.pass(2000);
+  EXPECT_EQ(rig.summary().error.reason, Reason::tunnel_idle);
+  EXPECT_TRUE(rig.client.aborted);
+  EXPECT_TRUE(rig.environment.last().cancelled);
+}
+
+TEST(Stream, TunnelIsCutWithEitherSide) {
+  TunnelRig client;
+  client.stream.on_client_error({Reason::draining, Side::internal, Retry::no, 0});
+  EXPECT_TRUE(client.client.aborted);
+  EXPECT_TRUE(client.environment.last().cancelled);
+  EXPECT_EQ(client.summary().error.reason, Reason::draining);
+  TunnelRig upstream;
+  upstream.events->on_exchange_error({Reason::upstream_reset, Side::upstream, Retry::no, 0});
+  EXPECT_TRUE(upstream.client.aborted);
+}
+
+TEST(Stream, NoSwitchToAnotherProtocol) {
+  StreamRig rig;
+  rig.stream.head().upgrade = "websocket";
+  rig.request();
+  ResponseHead head(rig.answers);
+  head.status = 101;
+  head.upgrade = "h2c";
+  rig.environment.last().events->on_response_head(head, false);
+  EXPECT_FALSE(rig.client.tunnel);
+  EXPECT_EQ(rig.client.status, 502);
+}
+
+// RFC 9110 7.8: what is left of the body would be read as the new protocol.
+TEST(Stream, NoSwitchBeforeTheRequestEnded) {
+  StreamRig rig;
+  rig.stream.head().upgrade = "websocket";
+  rig.request(Method::post, true);
+  ResponseHead head(rig.answers);
+  head.status = 101;
+  head.upgrade = "websocket";
+  rig.environment.last().events->on_response_head(head, false);
+  EXPECT_FALSE(rig.client.tunnel);
+  EXPECT_EQ(rig.client.status, 502);
+}
+
 TEST(Stream, TunnelOnlyIfAskedFor) {
   StreamRig rig;
   rig.stream.head().upgrade = "websocket";
   rig.request();
   ResponseHead head(rig.answers);
   head.status = 101;
+  head.upgrade = "websocket";
   auto* events = rig.environment.last().events;
   events->on_response_head(head, false);
   EXPECT_TRUE(rig.client.tunnel);
@@ -380,8 +460,17 @@ TEST(Stream, TunnelOnlyIfAskedFor) {
   EXPECT_EQ(rig.client.body, "pong");
   events->on_response_body({}, true);
   events->on_response_flush();
-  EXPECT_TRUE(rig.client.ended);
+  EXPECT_TRUE(rig.client.ended) << "half";
+  EXPECT_TRUE(rig.environment.summaries.empty());
+  rig.body("more", false);
+  rig.body("", true);
+  EXPECT_EQ(rig.environment.last().body, "pingmore");
+  EXPECT_TRUE(rig.environment.last().ended);
+  EXPECT_FALSE(rig.environment.last().cancelled) << "what it holds has to go out";
   EXPECT_EQ(rig.summary().status, 101);
+  EXPECT_EQ(rig.summary().error.reason, Reason::none);
+  EXPECT_EQ(rig.summary().bytes_in, 8u);
+  EXPECT_EQ(rig.summary().bytes_out, 4u);
 
   StreamRig unasked;
   unasked.request();

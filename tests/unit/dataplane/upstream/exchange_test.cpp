@@ -414,7 +414,36 @@ TEST_F(ExchangeTest, UpgradeBecomesATunnel) {
   peer().finish();
   turn();
   EXPECT_EQ(one.events.log.back(), "body end");
+  EXPECT_EQ(upstreams->active_exchanges(), 1u) << "the other way is open";
+  one.sink->send_body(http::Bytes("last", 4), true);
+  turn();
+  EXPECT_EQ(peer().received(), "last");
+  EXPECT_TRUE(peer().closed());
+  EXPECT_EQ(upstreams->active_exchanges(), 0u);
   EXPECT_EQ(upstreams->idle_connections(), 0u);
+}
+
+TEST_F(ExchangeTest, ATunnelsLastBytesGoOutAfterBothEnds) {
+  connector->send_buffer = 4096;
+  Exchange& one = start();
+  one.request.upgrade = "x";
+  one.sink->send_head(one.request, true);
+  one.sink->flush();
+  peer().received();
+  peer().send("HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+  turn();
+  peer().finish();
+  turn();
+  const std::string much(256 * 1024, 'x');
+  one.sink->send_body(http::Bytes(much.data(), much.size()), true);
+  std::string got;
+  for (int i = 0; i < 5000 && upstreams->active_exchanges() != 0; ++i) {
+    got += peer().received();
+    turn();
+  }
+  for (int i = 0; i < 100; ++i) got += peer().received();
+  EXPECT_EQ(got.size(), much.size());
+  EXPECT_TRUE(peer().closed());
 }
 
 TEST_F(ExchangeTest, BackPressureTowardsTheUpstream) {

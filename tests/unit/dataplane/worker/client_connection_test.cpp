@@ -285,15 +285,12 @@ TEST_F(ConnectionTest, DestroyedClientsCancelTheirUpstream) {
 }
 
 TEST_F(ConnectionTest, SlowReadersStopTheUpstream) {
-  const std::string body(4 * 1024 * 1024, 'z');
-  size_t sent = 0;
   Origin large(rig.reactor, [&](const std::string& request) -> std::string {
     return request.find("\r\n\r\n") == std::string::npos
                ? ""
                : "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string("10000\r\n") +
                      std::string(65536, 'z') + "\r\n0\r\n\r\n";
   });
-  (void)sent;
   rig.add_cluster("ns/large:80", {large.port()});
   rig.add_route("c.example", "", "ns/large:80");
   rig.apply();
@@ -304,8 +301,41 @@ TEST_F(ConnectionTest, SlowReadersStopTheUpstream) {
   rig.settle(50);
   // The client reads nothing: what is kept for it is bounded, so most requests have not even been looked at.
   EXPECT_LT(rig.page->streams_total.get(), 5u);
+  EXPECT_TRUE(rig.ask(kGet).ends_with("hello")) << "nobody else waits for it";
   ASSERT_TRUE(rig.until([&] { return count(client.received(), "0\r\n\r\n") == 20; }));
   EXPECT_GE(client.received().size(), 20u * 65536);
+}
+
+// An upstream may answer before the request was read. What is left is thrown away, up to a bound; beyond it the
+// connection ends (RFC 9112 9.6). No byte of it is read as a request.
+TEST_F(ConnectionTest, TheRestOfAnAnsweredRequestIsBounded) {
+  Origin early(rig.reactor, [](const std::string& bytes) -> std::string {
+    return bytes.starts_with("POST ") ? "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly" : "";
+  });
+  rig.add_cluster("ns/early:80", {early.port()});
+  rig.add_route("b.example", "", "ns/early:80");
+  rig.apply();
+  for (const size_t size : {size_t{100'000}, size_t{1'000'000}}) {
+    const uint64_t streams = rig.page->streams_total.get();
+    Client client = rig.connect();
+    client.send("POST / HTTP/1.1\r\nHost: b.example\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n");
+    ASSERT_TRUE(rig.until([&] { return client.received().ends_with("early"); }));
+    client.forget();
+    std::string rest;
+    while (rest.size() < size) rest += "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    rest.resize(size);
+    const bool bounded = size > 256 * 1024;
+    size_t sent = 0;
+    ASSERT_TRUE(rig.until([&] {
+      if (sent < rest.size()) sent += client.send_some(std::string_view(rest).substr(sent));
+      return bounded ? client.ended() : sent == rest.size();
+    }));
+    if (!bounded) {
+      client.send(kGet);
+      ASSERT_TRUE(rig.until([&] { return client.received().ends_with("hello"); }));
+    }
+    EXPECT_EQ(rig.page->streams_total.get(), streams + (bounded ? 1 : 2));
+  }
 }
 
 TEST_F(ConnectionTest, AnswersThatBreakOffAreCut) {
@@ -365,6 +395,110 @@ TEST_F(ConnectionTest, TunnelCarriesBytesBothWays) {
   client.finish();
   EXPECT_TRUE(rig.until([&] { return client.ended(); }));
   EXPECT_EQ(rig.page->upgrades.get(), 1u);
+}
+
+// A tunnel to an origin that echoes, but for "still...", which it only hears; it ends when the client does.
+struct TunnelTest : ConnectionTest {
+  Origin tunnel{rig.reactor, [this](const std::string& bytes) -> std::string {
+                  if (bytes.find("Upgrade: echo") != std::string::npos)
+                    return "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+                  heard = bytes;
+                  return bytes.starts_with("still") ? "" : "<" + bytes + ">";
+                }};
+  std::string heard;
+  void SetUp() override {
+    ConnectionTest::SetUp();
+    rig.add_cluster("ns/tunnel:80", {tunnel.port()});
+    ir::RouteT& route = rig.add_route("t.example", "", "ns/tunnel:80");
+    route.upgrades = {"echo"};
+    route.metric = "tunnel";
+    rig.apply();
+  }
+  Client open(std::string_view behind = "") {
+    Client client = rig.connect();
+    client.send("GET / HTTP/1.1\r\nHost: t.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n" +
+                std::string(behind));
+    EXPECT_TRUE(rig.until([&] { return client.received().find("\r\n\r\n") != std::string::npos; }));
+    if (behind.empty()) client.forget();
+    return client;
+  }
+};
+
+TEST_F(TunnelTest, TheClientEndsFirst) {
+  Client client = open();
+  client.send("a");
+  client.finish();
+  // The origin hears the end and answers it with its own.
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_EQ(client.received(), "<a>");
+  EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
+  const shared::RouteSlot& slot = shared::route_slot(*rig.page, "tunnel");
+  EXPECT_EQ(slot.bytes_in.get(), 1u);
+  EXPECT_EQ(slot.bytes_out.get(), 3u);
+}
+
+TEST_F(TunnelTest, TheUpstreamEndsFirst) {
+  Client client = open();
+  tunnel.half_close_all();
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  client.send("still heard");
+  ASSERT_TRUE(rig.until([&] { return heard == "still heard"; }));
+  EXPECT_EQ(rig.context.connection_count, 1u);
+  client.finish();
+  EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
+  EXPECT_TRUE(rig.until([&] { return rig.context.upstreams.active_exchanges() == 0; }));
+}
+
+TEST_F(TunnelTest, TheClientEndedWithItsRequest) {
+  Client client = rig.connect();
+  client.send("GET / HTTP/1.1\r\nHost: t.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nearly");
+  client.finish();
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_TRUE(client.received().ends_with("<early>")) << client.received();
+  EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
+}
+
+TEST_F(TunnelTest, IdleTunnelsEnd) {
+  rig.table.settings->timeouts->tunnel_idle = 50;
+  rig.apply();
+  Client client = open();
+  EXPECT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
+  EXPECT_EQ(rig.page->reasons[static_cast<size_t>(http::Reason::tunnel_idle)].get(), 1u);
+  EXPECT_EQ(rig.context.upstreams.active_exchanges(), 0u);
+}
+
+TEST_F(TunnelTest, DrainLeavesThemUntilItsTimeIsOver) {
+  Client client = open();
+  drain(rig);
+  client.send("b");
+  ASSERT_TRUE(rig.until([&] { return client.received() == "<b>"; }));
+  rig.context.connections->cut_off();
+  EXPECT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_EQ(rig.page->reasons[static_cast<size_t>(http::Reason::draining)].get(), 1u);
+  EXPECT_EQ(rig.context.connection_count, 0u);
+}
+
+// The last word of a drain: who waits for an answer hears one.
+TEST_F(ConnectionTest, CutOffRequestsAreAnswered503) {
+  Origin silent(rig.reactor, [](const std::string&) { return std::string(); });
+  rig.add_cluster("ns/silent:80", {silent.port()});
+  rig.add_route("b.example", "", "ns/silent:80");
+  rig.apply();
+  Client waiting = rig.connect(), half = rig.connect(), fresh = rig.connect();
+  waiting.send("GET / HTTP/1.1\r\nHost: b.example\r\n\r\n");
+  half.send("GET / HTTP/1.1\r\nHo");
+  ASSERT_TRUE(rig.until([&] { return rig.context.upstreams.active_exchanges() == 1; }));
+  drain(rig);
+  for (ClientConnection* at = rig.context.connections; at != nullptr;) std::exchange(at, at->next())->cut_off();
+  for (Client* client : {&waiting, &half}) {
+    ASSERT_TRUE(rig.until([&] { return client->ended(); }));
+    EXPECT_TRUE(client->received().starts_with("HTTP/1.1 503 ")) << client->received();
+    EXPECT_NE(client->received().find("Retry-After: 1\r\n"), std::string::npos);
+    EXPECT_NE(client->received().find("\"draining\""), std::string::npos);
+  }
+  EXPECT_TRUE(rig.until([&] { return fresh.ended(); }));
+  EXPECT_EQ(fresh.received(), "");
 }
 
 TEST_F(ConnectionTest, OptionsAsterisk) {

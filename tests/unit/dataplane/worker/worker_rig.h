@@ -35,6 +35,11 @@ class Origin final : private net::AcceptHandler {
   std::vector<std::string> requests;  // as answered
   size_t accepted = 0;
   void close_all() { connections_.clear(); }
+  void half_close_all() {
+    for (const auto& connection : connections_) {
+      if (connection->fd) ::shutdown(connection->fd.get(), SHUT_WR);
+    }
+  }
   void send_all(std::string_view bytes) {
     for (const auto& connection : connections_) {
       if (!connection->fd) continue;
