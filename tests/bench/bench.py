@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Peers side by side, loopback only, in interleaved windows (A B C A B C ...): the figure is the CPU time of all of a proxy's processes divided by the
 origin's own count of finished requests, both sampled at the same two moments inside the load. The proxy has core 0, load and origin have core 1.
-Prints Markdown: medians, ranges, ratios to the relay and to the best peer. A row with a failed request is void. Asserts nothing."""
+Samples go to report.py, which prints Markdown. A row with a failed request is void. Asserts nothing."""
 import argparse
 import json
 import mmap
 import os
 import shutil
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import tempfile
 import time
 
 import peers as P
+import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE_PORT = int(os.environ.get('BENCH_PORT', '21000'))
@@ -68,6 +68,18 @@ def pss_kib(pids):
         except OSError:
             pass
     return total
+
+
+def upstream_connections(pids, port):
+    """Established connections of these processes to the origin."""
+    mine = set()
+    for p in pids:
+        try:
+            mine |= {os.readlink(f'/proc/{p}/fd/{fd}') for fd in os.listdir(f'/proc/{p}/fd')}
+        except OSError:
+            pass
+    fields = (line.split() for line in open('/proc/net/tcp').readlines()[1:])
+    return sum(1 for f in fields if f[3] == '01' and int(f[2].split(':')[1], 16) == port and f'socket:[{f[9]}]' in mine)
 
 
 class Rig:
@@ -146,8 +158,9 @@ class Rig:
         c0, n0 = cpu_ns(pids), self.count()
         time.sleep(0.6 * secs)
         c1, n1 = cpu_ns(pids), self.count()
+        held = upstream_connections(pids, self.backend_port)
         out = load.communicate()[0]
-        return (c1 - c0) / 1000 / max(1, n1 - n0), failures(out), out
+        return (c1 - c0) / 1000 / max(1, n1 - n0), failures(out), out, held
 
 
 def failures(out):
@@ -172,78 +185,76 @@ ROWS = {
     'tls': ('TLS 1.3 keep-alive GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s, tls=True)),
     'full': ('TLS 1.3 full handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'full', str(p.env['https']), P.HOST, '/128', str(s), '8']),
     'resume': ('TLS 1.3 resumed handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'resume', str(p.env['https']), P.HOST, '/128', str(s), '8']),
+    # One binary against itself; their peers and cores are fixed.
+    'log': ('Access log on (JSON lines to a file) against off: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
+    'workers': ('2 workers against 1, both on both cores beside the load: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
 }
+TLS_ROWS = ('tls', 'full', 'resume')
+PAIRS = {'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '')}
+
+
+def turn(names, i):
+    """Each round begins with another one."""
+    return names[i % len(names):] + names[:i % len(names)]
 
 
 def cpu_row(rig, row, rounds, secs):
-    title, load = ROWS[row]
-    names = [n for n, p in rig.peers.items() if p.tls or row not in ('tls', 'full', 'resume')]
-    got, bad, terms = {n: [] for n in names}, {n: 0 for n in names}, {}
+    """One sample a round and proxy: CPU us/request, failures, upstream connections held."""
+    _, load = ROWS[row]
+    names = [n for n, p in rig.peers.items() if p.tls or row not in TLS_ROWS]
+    samples = []
     for i in range(rounds):
-        for n in names[i % len(names):] + names[:i % len(names)]:
-            value, failed, out = rig.window(rig.peers[n], load(rig, rig.peers[n], secs), secs)
-            got[n].append(value)
-            bad[n] += failed
+        one = {}
+        for n in turn(names, i):
+            value, failed, out, held = rig.window(rig.peers[n], load(rig, rig.peers[n], secs), secs)
+            one[n] = {'us': value, 'failed': failed, 'upstream': held}
             if out.strip().startswith('{'):
-                terms[n] = json.loads(out.strip().split('\n')[-1]).get('terms', '')
-    med = {n: statistics.median(v) for n, v in got.items()}
-    rivals = [med[n] for n in names if n.split('+')[0] not in ('sluice', 'relay')]
-    print(f'\n### {title}\n\n| proxy | CPU us/request | min-max | x relay | x best peer | failed | terms |\n|---|---|---|---|---|---|---|')
-    for n in names:
-        relay = f'{med[n] / med["relay"]:.2f}' if 'relay' in med else '-'
-        best = f'{med[n] / min(rivals):.2f}' if rivals else '-'
-        print(f'| {n} | {med[n]:.2f} | {min(got[n]):.2f}-{max(got[n]):.2f} | {relay} | {best} | {bad[n]} | {terms.get(n, "")} |')
-    sys.stdout.flush()
-    return {'row': row, 'median': med, 'failed': bad, 'samples': got}
+                one[n]['terms'] = json.loads(out.strip().split('\n')[-1]).get('terms', '')
+        samples.append(one)
+    return samples
+
+
+def peak(rig):
+    """40 % of nginx's peak here and now."""
+    out = subprocess.run(rig.wrk(rig.peers['nginx'], '/128', 64, 2), capture_output=True, text=True).stdout
+    return int(0.4 * float([l for l in out.split('\n') if 'Requests/sec' in l][0].split()[1]))
 
 
 def latency_row(rig, rounds, secs, rate):
-    names = list(rig.peers)
-    if not rate:   # 40 % of nginx's peak here and now
-        out = subprocess.run(rig.wrk(rig.peers['nginx'], '/128', 64, 2), capture_output=True, text=True).stdout
-        rate = 0.4 * float([l for l in out.split('\n') if 'Requests/sec' in l][0].split()[1])
-    got = {n: [] for n in names}
+    samples = []
     for i in range(rounds):
-        for n in names[i % len(names):] + names[:i % len(names)]:
-            out = subprocess.run(['taskset', '-c', '1', f'{rig.bin}/openload', 'rate', str(rig.peers[n].env['http']), P.HOST, '/128', str(int(rate)), str(secs), '64'],
+        one = {}
+        for n in turn(list(rig.peers), i):
+            out = subprocess.run(['taskset', '-c', '1', f'{rig.bin}/openload', 'rate', str(rig.peers[n].env['http']), P.HOST, '/128', str(rate), str(secs), '64'],
                                  capture_output=True, text=True).stdout
-            got[n].append(json.loads(out))
-    print(f'\n### Latency at {int(rate)} requests/s (40 % of nginx\'s peak), us from the scheduled time; median of {rounds} rounds\n\n| proxy | p50 | p90 | p99 | p99.9 | failed |\n|---|---|---|---|---|---|')
-    for n in names:
-        m = lambda k: statistics.median(x[k] for x in got[n])
-        print(f'| {n} | {m("p50"):.0f} | {m("p90"):.0f} | {m("p99"):.0f} | {m("p999"):.0f} | {sum(x["failed"] for x in got[n])} |')
-    sys.stdout.flush()
-    return {'row': 'latency', 'rate': rate, 'samples': got}
+            one[n] = json.loads(out)
+        samples.append(one)
+    return samples
 
 
 def memory_row(rig, count=1000):
-    print(f'\n### Memory per idle keep-alive connection ({count} held; PSS of all processes)\n\n| proxy | idle PSS MiB | plain KiB | TLS KiB |\n|---|---|---|---|')
-    rows = {}
+    one = {}
     for n, p in rig.peers.items():
-        cells = []
-        base0 = None
+        cells = {}
         for tls in (False, True):
             if tls and not p.tls:
-                cells.append('-')
                 continue
             tool = [f'{rig.bin}/handshake', 'idle', str(p.env['https'])] if tls else [f'{rig.bin}/openload', 'idle', str(p.env['http'])]
             base = pss_kib(tree(p.proc.pid))
-            base0 = base0 if base0 is not None else base
+            cells.setdefault('idle', base / 1024)
             held = subprocess.Popen(tool + [P.HOST, '/128', str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             held.stdout.readline()
-            time.sleep(0.7)
-            cells.append(f'{(pss_kib(tree(p.proc.pid)) - base) / count:.2f}')
+            time.sleep(1.2)   # buffers that are given back after a while are
+            cells['tls' if tls else 'plain'] = (pss_kib(tree(p.proc.pid)) - base) / count
             held.stdin.close()
             held.wait()
             time.sleep(0.3)
-        rows[n] = cells
-        print(f'| {n} | {base0 / 1024:.1f} | {cells[0]} | {cells[1]} |')
-    sys.stdout.flush()
-    return {'row': 'memory', 'cells': rows}
+        one[n] = cells
+    return [one]
 
 
 def syscall_row(rig, secs=2):
-    print('\n### System calls per GET 128 B, 32 connections (all processes)\n\n| proxy | per request | of them |\n|---|---|---|')
+    one = {}
     for n, p in rig.peers.items():
         pids = tree(p.proc.pid)
         load = subprocess.Popen(rig.wrk(p, '/128', 32, secs + 2), stdout=subprocess.DEVNULL)
@@ -258,41 +269,56 @@ def syscall_row(rig, secs=2):
             f = line.split()
             if len(f) >= 5 and f[0].replace('.', '').isdigit() and f[-1] != 'total':
                 calls[f[-1]] = int(f[3])
-        top = ', '.join(f'{k} {v / max(1, n1 - n0):.2f}' for k, v in sorted(calls.items(), key=lambda x: -x[1])[:6])
-        print(f'| {n} | {sum(calls.values()) / max(1, n1 - n0):.2f} | {top} |')
-    sys.stdout.flush()
+        one[n] = {k: v / max(1, n1 - n0) for k, v in calls.items()}
+    return [one]
 
 
 def main():
     sys.stdout.reconfigure(line_buffering=True)
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument('--peers', default='relay,nginx,haproxy,h2o,nghttpx,envoy,sluice', help='NAME, NAME+log (access log on), NAME+w2 (2 workers)')
-    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls')
+    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers')
     a.add_argument('--rounds', type=int, default=3)
-    a.add_argument('--secs', type=float, default=2)
-    a.add_argument('--rate', type=float, default=0)
+    a.add_argument('--secs', type=int, default=2)
+    a.add_argument('--rate', type=int, default=0, help='of the latency row; default: 40 %% of nginx\'s peak, or what the file of --json has')
     a.add_argument('--cpu', default='0', help='cores of the proxies; empty = not pinned')
-    a.add_argument('--out', help='JSON of all samples')
+    a.add_argument('--json', help='add the samples to this file')
+    a.add_argument('--report', help='print the tables of this file; measures nothing')
     o = a.parse_args()
-    rig = Rig(o.peers.split(','), cpu=o.cpu)
-    results = []
-    try:
-        print(f'{time.strftime("%Y-%m-%d")}, {os.uname().release}, load average {os.getloadavg()[0]:.1f}\n')
-        for n, p in rig.peers.items():
-            print(f'- {n}: {p.version()}')
-        for row in o.rows.split(','):
-            if row in ROWS:
-                results.append(cpu_row(rig, row, o.rounds, int(max(1, o.secs))))
-            elif row == 'latency':
-                results.append(latency_row(rig, o.rounds, int(max(1, o.secs)), o.rate))
-            elif row == 'memory':
-                results.append(memory_row(rig))
-            elif row == 'syscalls':
-                syscall_row(rig)
-    finally:
-        rig.close()
-    if o.out:
-        json.dump(results, open(o.out, 'w'))
+    if o.report:
+        return report.show(json.load(open(o.report)), ROWS)
+    data = {'meta': {}, 'rows': {}}
+    if o.json and os.path.exists(o.json):
+        data = json.load(open(o.json))
+    meta = data['meta']
+    meta.setdefault('started', f'{time.strftime("%Y-%m-%d")}, {os.uname().release}')
+    meta.setdefault('load', []).append(round(os.getloadavg()[0], 1))
+    rows = o.rows.split(',')
+    for names, cpu, own in [(o.peers.split(','), o.cpu, [r for r in rows if r not in PAIRS])] + [(*PAIRS[r], [r]) for r in rows if r in PAIRS]:
+        if not own:
+            continue
+        rig = Rig(names, cpu=cpu)
+        try:
+            meta.setdefault('versions', {}).update({n: p.version() for n, p in rig.peers.items()})
+            for row in own:
+                if row == 'latency':
+                    meta['rate'] = o.rate or meta.get('rate') or peak(rig)
+                    got = latency_row(rig, o.rounds, o.secs, meta['rate'])
+                elif row == 'memory':
+                    got = memory_row(rig)
+                elif row == 'syscalls':
+                    got = syscall_row(rig)
+                else:
+                    got = cpu_row(rig, row, o.rounds, o.secs)
+                data['rows'].setdefault(row, []).extend(got)
+        finally:
+            rig.close()
+        if o.json:
+            with open(o.json + '.new', 'w') as f:
+                json.dump(data, f)
+            os.replace(o.json + '.new', o.json)
+    if not o.json:
+        report.show(data, ROWS)
 
 
 if __name__ == '__main__':

