@@ -62,8 +62,9 @@ Result<ContextPtr> make_context(const SSL_METHOD* method, const TlsPolicy& polic
   const char* ciphers = policy.ciphers.empty() ? kDefaultCiphers : policy.ciphers.c_str();
   if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1)
     return fail("no cipher of '{}' can be used: {}", policy.ciphers, take_openssl_error());
-  if (SSL_CTX_set_ciphersuites(ctx, kSuites13) != 1 || SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1) {
-    return fail("TLS 1.3 suites or groups: {}", take_openssl_error());
+  if (SSL_CTX_set_ciphersuites(ctx, kSuites13) != 1 || SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1 ||
+      SSL_CTX_set1_sigalgs_list(ctx, kSignatures) != 1) {
+    return fail("TLS 1.3 suites, groups or signatures: {}", take_openssl_error());
   }
   SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                SSL_OP_PRIORITIZE_CHACHA);

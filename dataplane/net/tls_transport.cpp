@@ -156,7 +156,7 @@ void TlsTransport::take_ciphertext(const char* from, size_t size) {
 }
 
 // Held and new bytes in one send; what the socket does not take is pending from here on.
-void TlsTransport::send_scratch() {
+void TlsTransport::send_scratch(int flags) {
   Scratch& shared = scratch();
   const size_t fresh = std::exchange(shared.out_end, 0);
   if (fresh == 0) return;
@@ -169,7 +169,7 @@ void TlsTransport::send_scratch() {
   message.msg_iov = out_.empty() ? parts + 1 : parts;
   message.msg_iovlen = out_.empty() ? 1 : 2;
   ssize_t n;
-  do n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  do n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | flags);
   while (n < 0 && errno == EINTR);
   if (n < 0 && errno != EAGAIN) socket_error_ = errno;
   size_t sent = n > 0 ? static_cast<size_t>(n) : 0;
@@ -327,8 +327,8 @@ IoResult TlsTransport::encrypt(const char* from, size_t size) {
   return failed_step(returned);
 }
 
-IoResult TlsTransport::write(std::span<const iovec> parts) {
-  if (error_code_ != 0 || !established_ || fin_wanted_) return {.state = Io::error};
+IoResult TlsTransport::send_now(std::span<const iovec> parts, bool last) {
+  if (error_code_ != 0 || !established_ || ended_ || fin_wanted_) return {.state = Io::error};
   Scratch& shared = scratch();
   size_t total = 0, gathered = 0;
   // Small parts become one record: head and body of a small answer. Big parts are encrypted from where they are.
@@ -358,7 +358,8 @@ IoResult TlsTransport::write(std::span<const iovec> parts) {
   }
   const IoResult result = emit_gathered();
   if (result.state != Io::ok) return result.state == Io::error ? result : fail(EPROTO);
-  send_scratch();
+  if (last) end_stream();
+  send_scratch(last ? MSG_MORE : 0);
   if (socket_error_ != 0) return fail(socket_error_);
   return {.bytes = total};
 }
@@ -370,16 +371,23 @@ IoResult TlsTransport::flush() {
   return result;
 }
 
+// Not waiting for the peer's close_notify: RFC 8446 6.1.
+void TlsTransport::end_stream() {
+  if (error_code_ != 0 || !established_ || std::exchange(ended_, true)) return;
+  SSL_shutdown(ssl_);
+  ERR_clear_error();
+}
+
+void TlsTransport::say_end() {
+  end_stream();
+  send_scratch();
+  if (held_) send_out();
+}
+
 void TlsTransport::shutdown_write() {
   if (fin_wanted_) return;
   fin_wanted_ = true;
-  if (error_code_ == 0 && established_) {
-    // Not waiting for the peer's close_notify: RFC 8446 6.1.
-    SSL_shutdown(ssl_);
-    ERR_clear_error();
-    send_scratch();
-    if (held_) send_out();
-  }
+  say_end();
   if (pending() == 0 && !std::exchange(fin_sent_, true)) ::shutdown(fd_.get(), SHUT_WR);
 }
 

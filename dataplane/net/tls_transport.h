@@ -35,10 +35,12 @@ class TlsTransport final : public Transport {
 
   IoResult handshake() override;
   IoResult read(std::span<char> into) override;
-  IoResult write(std::span<const iovec> parts) override;
+  IoResult write(std::span<const iovec> parts) override { return send_now(parts, false); }
+  IoResult write_last(std::span<const iovec> parts) override { return send_now(parts, true); }
   IoResult flush() override;
   [[nodiscard]] size_t pending() const override { return held_ ? 0 : out_.size(); }
   [[nodiscard]] bool readable_now() const override;
+  void say_end() override;
   void shutdown_write() override;
   [[nodiscard]] bool wants_write() const override { return connecting_ || pending() != 0; }
   [[nodiscard]] bool secure() const override { return true; }
@@ -63,11 +65,13 @@ class TlsTransport final : public Transport {
   [[nodiscard]] size_t unread() const;
   [[nodiscard]] bool more_inside() const;
   void take_ciphertext(const char* from, size_t size);
-  void send_scratch();
+  void send_scratch(int flags = 0);
   IoResult send_out();
   void hold_scratch();
   IoResult fail(int code);
   IoResult failed_step(int returned);
+  IoResult send_now(std::span<const iovec> parts, bool last);
+  void end_stream();
   IoResult encrypt(const char* from, size_t size);
 
   ssl_st* ssl_ = nullptr;
@@ -87,6 +91,7 @@ class TlsTransport final : public Transport {
   bool drained_ = false;
   bool eof_ = false;
   bool undelivered_ = false;  // an end or error that the last read had no room to say
+  bool ended_ = false;        // close_notify is made
   bool fin_wanted_ = false;
   bool fin_sent_ = false;
 };

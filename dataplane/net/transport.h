@@ -37,11 +37,16 @@ class Transport {
   virtual IoResult read(std::span<char> into) = 0;
   // Gathers; bytes = accepted in full unless error: what was not written now is pending().
   virtual IoResult write(std::span<const iovec> parts) = 0;
+  // A write that nothing follows, right before shutdown_write() or destruction. TLS says its end in it and lets the FIN
+  // travel in the same packet (the kernel holds that back for at most 200 ms if neither comes). Plain TCP does not: the
+  // client then could never be the first to close, and keeping TIME_WAIT costs more than a packet.
+  virtual IoResult write_last(std::span<const iovec> parts) { return write(parts); }
   virtual IoResult flush() = 0;                      // pending bytes; ok = none left
   [[nodiscard]] virtual size_t pending() const = 0;  // bytes accepted but not yet in the kernel
   [[nodiscard]] virtual bool readable_now() const {
     return false;
   }                                                    // decrypted bytes wait inside: no event will announce them
+  virtual void say_end() {}                            // close_notify, unless said; for a socket destroyed right after
   virtual void shutdown_write() = 0;                   // FIN / close_notify after what is pending
   [[nodiscard]] virtual bool wants_write() const = 0;  // the next step needs kWritable (pending bytes, handshake)
   [[nodiscard]] virtual bool secure() const { return false; }

@@ -277,7 +277,7 @@ void ClientConnection::all_written() {
   const bool nothing_left =
       eof_ || (said_close_ && !failed_ && stash_.empty() && in_hand_ == 0 && (request_ == nullptr || request_done_));
   if (nothing_left) {
-    if (tls_) transport_->shutdown_write();
+    transport_->say_end();
     close();
     return;
   }

@@ -114,7 +114,9 @@ void ClientConnection::write_batch() {
     batch.clear();
     return;
   }
-  const net::IoResult result = transport_->write(batch.parts());
+  // Behind the end of an answer with Connection: close the connection is closed or shut at once.
+  const bool last = response_done_ && !keep_alive_ && !tunnel_;
+  const net::IoResult result = last ? transport_->write_last(batch.parts()) : transport_->write(batch.parts());
   batch.clear();
   if (result.state == net::Io::error) gone();
 }

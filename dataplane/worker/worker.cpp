@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "dataplane/net/listener.h"
+#include "dataplane/net/tls_memory.h"
 #include "dataplane/sync/messages.h"
 #include "dataplane/worker/active_request.h"
 #include "dataplane/worker/client_connection.h"
@@ -251,6 +252,7 @@ T* map_page(int fd, const char* what, int protection) {
 int run(int channel_fd, int counters_fd, int ticket_keys_fd, unsigned index) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGUSR1, [](int) { dump_wanted = 1; });
+  net::use_tls_memory();  // where it may not, malloc does
   auto* counters = map_page<shared::CounterPage>(counters_fd, "counters", PROT_READ | PROT_WRITE);
   if (counters == nullptr) return 1;
   if (counters->magic != shared::CounterPage::kMagic) {

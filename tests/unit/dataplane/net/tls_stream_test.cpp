@@ -104,6 +104,38 @@ TEST_P(TlsStreamTest, CloseNotifyIsACleanEnd) {
   EXPECT_NE(SSL_get_shutdown(c.client.get()) & SSL_RECEIVED_SHUTDOWN, 0);
 }
 
+TEST_P(TlsStreamTest, TheLastWriteSaysTheEnd) {
+  Connection c(tls_, options());
+  std::string text = "answer";
+  const iovec part{text.data(), text.size()};
+  EXPECT_EQ(c.server->write_last({&part, 1}).bytes, text.size());
+  EXPECT_EQ(c.server->write({&part, 1}).state, Io::error) << "nothing may follow";
+  c.server->say_end();  // said once
+  c.server.reset();
+  EXPECT_EQ(c.client_receive(), "answer");
+  EXPECT_NE(SSL_get_shutdown(c.client.get()) & SSL_RECEIVED_SHUTDOWN, 0);
+  char byte;
+  EXPECT_EQ(::read(c.client_fd.get(), &byte, 1), 0);
+}
+
+TEST_P(TlsStreamTest, ALastWriteThatTheSocketDoesNotTakeEndsAfterIt) {
+  Connection c(tls_, options());
+  std::string big = pattern(1'500'000);
+  const iovec part{big.data(), big.size()};
+  EXPECT_EQ(c.server->write_last({&part, 1}).bytes, big.size());
+  std::string got;
+  for (int i = 0; i < 1000 && c.server->pending() != 0; ++i) {
+    got += c.client_receive();
+    ASSERT_NE(c.server->flush().state, Io::error);
+  }
+  c.server->shutdown_write();
+  got += c.client_receive();
+  EXPECT_TRUE(got == big);
+  EXPECT_NE(SSL_get_shutdown(c.client.get()) & SSL_RECEIVED_SHUTDOWN, 0);
+  char byte;
+  EXPECT_EQ(::read(c.client_fd.get(), &byte, 1), 0);
+}
+
 TEST_P(TlsStreamTest, AFinWithoutCloseNotifyIsTruncation) {
   Connection c(tls_, options());
   c.client_send("cut");
