@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 
+import amplify
 import peers as P
 import report
 
@@ -83,7 +84,7 @@ def upstream_connections(pids, port):
 
 
 class Rig:
-    def __init__(self, names, workers=1, log=False, cpu='0', offset=0):
+    def __init__(self, names, workers=1, log=False, cpu='0', offset=0, origin=None):
         self.work = tempfile.mkdtemp(prefix='sluice-bench.')
         self.bin = f'{self.work}/bin'
         os.makedirs(self.bin)
@@ -93,7 +94,7 @@ class Rig:
         with socket.socket() as probe:
             if probe.connect_ex(('127.0.0.1', self.backend_port)) == 0:
                 sys.exit(f'port {self.backend_port} is in use: another run? (BENCH_PORT chooses another)')
-        self.backend = subprocess.Popen(['taskset', '-c', '1', f'{self.bin}/backend', str(self.backend_port), f'{self.work}/count'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.backend = subprocess.Popen(['taskset', '-c', '1'] + (origin or [f'{self.bin}/backend']) + [str(self.backend_port), f'{self.work}/count'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.peers = {}
         try:
             self.start_peers(names, workers, log, cpu, offset)
@@ -187,10 +188,11 @@ ROWS = {
     'resume': ('TLS 1.3 resumed handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'resume', str(p.env['https']), P.HOST, '/128', str(s), '8']),
     # One binary against itself; their peers and cores are fixed.
     'log': ('Access log on (JSON lines to a file) against off: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
-    'workers': ('2 workers against 1, both on both cores beside the load: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
+    'workers': ('2 workers against 1, both on core 0: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
+    'spread': ('2 workers against 1, both on both cores beside the load: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
 }
 TLS_ROWS = ('tls', 'full', 'resume')
-PAIRS = {'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '')}
+FIXED = {'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '0'), 'spread': (['sluice', 'sluice+w2'], ''), 'amplification': (['nginx', 'sluice'], '0')}
 
 
 def turn(names, i):
@@ -253,6 +255,14 @@ def memory_row(rig, count=1000):
     return [one]
 
 
+def amplification_row(rig):
+    one = {}
+    for n, p in rig.peers.items():
+        pids = tree(p.proc.pid)
+        one[n] = amplify.measure(p.env['http'], f'{rig.work}/count', lambda: cpu_ns(pids), lambda: pss_kib(pids))
+    return [one]
+
+
 def syscall_row(rig, secs=2):
     one = {}
     for n, p in rig.peers.items():
@@ -277,7 +287,7 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument('--peers', default='relay,nginx,haproxy,h2o,nghttpx,envoy,sluice', help='NAME, NAME+log (access log on), NAME+w2 (2 workers)')
-    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers')
+    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers,spread,amplification')
     a.add_argument('--rounds', type=int, default=3)
     a.add_argument('--secs', type=int, default=2)
     a.add_argument('--rate', type=int, default=0, help='of the latency row; default: 40 %% of nginx\'s peak, or what the file of --json has')
@@ -294,13 +304,14 @@ def main():
     meta.setdefault('started', f'{time.strftime("%Y-%m-%d")}, {os.uname().release}')
     meta.setdefault('load', []).append(round(os.getloadavg()[0], 1))
     rows = o.rows.split(',')
-    for names, cpu, own in [(o.peers.split(','), o.cpu, [r for r in rows if r not in PAIRS])] + [(*PAIRS[r], [r]) for r in rows if r in PAIRS]:
+    for names, cpu, own in [(o.peers.split(','), o.cpu, [r for r in rows if r not in FIXED])] + [(*FIXED[r], [r]) for r in rows if r in FIXED]:
         if not own:
             continue
-        rig = Rig(names, cpu=cpu)
+        rig = Rig(names, cpu=cpu, origin=[sys.executable, f'{HERE}/amplify.py'] if own == ['amplification'] else None)
         try:
             meta.setdefault('versions', {}).update({n: p.version() for n, p in rig.peers.items()})
             for row in own:
+                print(time.strftime('%H:%M:%S'), row, file=sys.stderr)
                 if row == 'latency':
                     meta['rate'] = o.rate or meta.get('rate') or peak(rig)
                     got = latency_row(rig, o.rounds, o.secs, meta['rate'])
@@ -308,6 +319,8 @@ def main():
                     got = memory_row(rig)
                 elif row == 'syscalls':
                     got = syscall_row(rig)
+                elif row == 'amplification':
+                    got = amplification_row(rig)
                 else:
                     got = cpu_row(rig, row, o.rounds, o.secs)
                 data['rows'].setdefault(row, []).extend(got)

@@ -80,7 +80,8 @@ events {{ worker_connections 8192; }}
 http {{ {log} client_body_temp_path {e['work']}/b; proxy_temp_path {e['work']}/p; fastcgi_temp_path {e['work']}/f; uwsgi_temp_path {e['work']}/u; scgi_temp_path {e['work']}/s;
  keepalive_requests 100000000; keepalive_timeout 600s; proxy_max_temp_file_size 0;
  upstream origin {{ server 127.0.0.1:{e['backend']}; keepalive 256; keepalive_requests 100000000; }}
- server {{ listen 127.0.0.1:{e['http']} reuseport; listen 127.0.0.1:{e['https']} ssl reuseport; server_name {HOST};
+ server {{ listen 127.0.0.1:{e['http']} default_server reuseport; return 404; }}
+ server {{ listen 127.0.0.1:{e['http']}; listen 127.0.0.1:{e['https']} ssl reuseport; server_name {HOST};
   ssl_certificate {e['cert']}; ssl_certificate_key {e['key']}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off;
   location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Request-Id $request_id; }} }}

@@ -3,6 +3,8 @@ median's 95 % interval comes from resampling rounds (bootstrap, fixed seed)."""
 import random
 import statistics
 
+import amplify
+
 OWN = ('sluice', 'relay')
 
 
@@ -92,3 +94,5 @@ def show(data, rows):
             memory_table(samples)
         elif row == 'syscalls':
             syscall_table(samples)
+        elif row == 'amplification':
+            amplify.table(samples)
