@@ -10,6 +10,7 @@ Speaks TLS on a free port of 127.0.0.1 and is driven by one JSON command a line 
   {"op": "fault", "on": "list|watch|event|call", "what": ..., "path": "substring", "times": 1, ...}   see FAULTS below
   {"op": "clear"}       forget armed faults; {"op": "armed"} counts them
   {"op": "compact"}     history up to now is gone (410 for older versions)
+  {"op": "restore"}     etcd was restored from a backup: versions begin anew and lower, there is no history, watches from newer ones get 504
   {"op": "down"}, {"op": "up"}, {"op": "cut"}     listener and connections; connections only
   {"op": "freeze"}, {"op": "thaw"}                every connection there is stays open and never says anything again; new ones wait for thaw
   {"op": "tokens", "accept": ["..."]}, {"op": "certificate", "cert": ..., "key": ...}, {"op": "pages", "size": N}, {"op": "bookmarks", "seconds": S}
@@ -177,6 +178,13 @@ class Server:
             with self.changed:
                 self.compacted = self.version
                 self.log = []
+        elif op == "restore":
+            with self.changed:
+                self.version, self.log = 100, []
+                for obj in self.objects.values():
+                    self.version += 1
+                    obj["metadata"]["resourceVersion"] = str(self.version)
+                self.compacted = 100
         elif op == "down":
             self.down()
         elif op == "up":
@@ -425,6 +433,10 @@ class Connection:
             self.stay_silent()
         if at < server.compacted:
             return self.status(410)
+        if at > server.version:
+            return self.reply(504, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Timeout", "code": 504, "details": {
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1},
+                "message": "Timeout: Too large resource version: %d, current: %d" % (at, server.version)})
         content_type = "text/html" if what == "type" else "application/json"
         self.send(("HTTP/1.1 200 X\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % content_type).encode())
         end = time.monotonic() + float(query.get("timeoutSeconds", "300"))

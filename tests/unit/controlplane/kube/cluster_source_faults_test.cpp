@@ -122,6 +122,23 @@ TEST_F(ClusterSourceTest, ATrulyEmptyListAfterAnOutageIsHonoured) {
       0);
 }
 
+// etcd restored from a backup: versions begin anew, and lower; what was deleted since is there again.
+TEST_F(ClusterSourceTest, ARestoredServerIsListedAnew) {
+  start();
+  expect_synced();
+  ASSERT_FALSE(HasFailure());
+  for (int round = 0; round < rounds(); ++round) {
+    for (int i = 0; i < 3; ++i) change_everything();
+    expect_equal("the changes before");
+    server.command({{"op", "down"}});
+    server.command({{"op", "restore"}});
+    for (const KindPath& kind : kPaths) erase(kind, "b"), put(kind, "e");
+    server.command({{"op", "up"}});
+    expect_healthy("a restored server");
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
 TEST_F(ClusterSourceTest, HalfOpenConnectionsAreFound) {
   start();
   expect_synced();

@@ -53,6 +53,8 @@ TEST_F(ClusterSourceTest, WatchedNamespacesAreMirroredEachAlone) {
     server.command({{"op", "put"}, {"path", kPaths[2].path}, {"object", object}});
     server.command({{"op", "put"}, {"path", kPaths[6].path}, {"object", {{"metadata", {{"name", ns}}}}}});
   }
+  put(kPaths[4], "s", {{"metadata", {{"namespace", "z"}}}});
+  server.command({{"op", "requests"}});
   start(access(), {"x", "y"});
   ASSERT_TRUE(run_until([&] { return synced == 1; }));
   const auto both = [&] {
@@ -62,6 +64,24 @@ TEST_F(ClusterSourceTest, WatchedNamespacesAreMirroredEachAlone) {
   EXPECT_TRUE(both());
   EXPECT_FALSE(objects.contains({Kind::service, {"z", "s"}}));
   EXPECT_FALSE(objects.contains({Kind::namespace_, {"", "z"}}));
+  // What lies outside is neither listed, watched nor fetched, even if somebody wants it: a role may forbid it.
+  source->want({{"z", "s"}}, {{"z", "s"}});
+  server.command({{"op", "put"},
+                  {"path", kPaths[0].path},
+                  {"object", {{"metadata", {{"name", "i"}, {"namespace", "z"}}}, {"spec", json::object()}}}});
+  run_for(std::chrono::milliseconds(300));
+  EXPECT_TRUE(source->settled());
+  EXPECT_TRUE(std::ranges::none_of(objects, [](const auto& item) { return item.first.key.ns == "z"; }));
+  for (const auto& request : server.command({{"op", "requests"}})["requests"]) {
+    const std::string line = request.get<std::string>();
+    const bool inside =
+        line.find("/namespaces/x/") != std::string::npos || line.find("/namespaces/y/") != std::string::npos;
+    const bool of_the_cluster = line.find("/ingressclasses?") != std::string::npos ||
+                                line.find("fieldSelector=metadata.name%3Dx") != std::string::npos ||
+                                line.find("fieldSelector=metadata.name%3Dy") != std::string::npos ||
+                                line == "GET /version";
+    EXPECT_TRUE(inside || of_the_cluster) << line;
+  }
   // One namespace's new list leaves the other's objects alone.
   server.command({{"op", "compact"}});
   server.command({{"op", "cut"}});
