@@ -145,7 +145,8 @@ constexpr std::array kRows = {
                 return {};
               }},
     OptionRow{"limits.connections", ValueType::integer, "0",
-              "Client connections per worker. 0: what the open-files limit allows.",
+              "Client connections per worker; some more are answered 503 with Retry-After, others closed. 0: what the "
+              "open-files limit allows.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, 10'000'000, limits(o).connections); }},
     OptionRow{"limits.upstreamIdle", ValueType::integer, "512",
               "Idle upstream connections that an instance keeps, over all workers.",

@@ -123,6 +123,11 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   plan.request_ms = context_.settings.request_ms;
   plan.max_body = context_.settings.body_bytes;
   plan.tunnel_idle_ms = context_.settings.tunnel_idle_ms;
+  if (connection_.over_limit()) {
+    plan.answered = true;
+    plan.reply.reason = Reason::overloaded;
+    return;
+  }
   // RFC 9110 15.5.20: the connection speaks for one name; a host with other TLS settings has one of its own.
   if (connection_.facts().secure && !context_.tls.same_settings(connection_.transport()->server_name(), head.host)) {
     plan.answered = true;

@@ -11,6 +11,8 @@ using net::Io;
 
 namespace {
 constexpr uint64_t kLingerMs = 5000;
+// So many beyond the limit still hear why (503, Retry-After); others find the connection closed.
+constexpr size_t kAnsweredOverLimit = 256;
 constexpr uint64_t kIdleLingerMs = 1000;  // nothing of ours is to be read any more: a round trip
 // While the worker drains, an idle connection waits so long for one more request, which is answered with
 // Connection: close: a client that is told loses nothing, one that meets our FIN half-way has to ask again.
@@ -48,11 +50,13 @@ ClientConnection::ClientConnection(Context& context, UniqueFd fd, const net::Add
 ClientConnection::~ClientConnection() = default;
 
 void ClientConnection::start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls) {
-  if (context.settings.connections != 0 && context.connection_count >= context.settings.connections) {
+  const size_t limit = context.settings.connections;
+  const bool over = limit != 0 && context.connection_count >= limit;
+  if (over && context.connection_count >= limit + kAnsweredOverLimit) {
     context.counters.reasons[static_cast<size_t>(Reason::overloaded)].add();
     return;
   }
-  new ClientConnection(context, std::move(fd), peer, local_port, tls);
+  (new ClientConnection(context, std::move(fd), peer, local_port, tls))->over_limit_ = over;
 }
 
 void ClientConnection::begin_transport(UniqueFd fd) {

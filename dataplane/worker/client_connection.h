@@ -47,6 +47,8 @@ class ClientConnection final : public http::ResponseSink,
   [[nodiscard]] uint16_t local_port() const { return local_port_; }
   [[nodiscard]] const net::Transport* transport() const { return transport_.get(); }
   [[nodiscard]] ActiveRequest* request() const { return request_; }
+  // Accepted only to be answered 503.
+  [[nodiscard]] bool over_limit() const { return over_limit_; }
   [[nodiscard]] ClientConnection* next() const { return next_; }
   // The worker drains: whoever waits is answered, with Connection: close; who asks for nothing is closed soon.
   void drain();
@@ -146,6 +148,7 @@ class ClientConnection final : public http::ResponseSink,
   bool fresh_ : 1 = true;         // no request yet
   bool poked_ : 1 = false;        // the timer means: process what is stashed
   bool said_close_ : 1 = false;   // the client: no request after this one
+  bool over_limit_ : 1 = false;
 };
 
 }  // namespace sluice::worker

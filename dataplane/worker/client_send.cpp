@@ -33,7 +33,7 @@ void ClientConnection::send_informational(const http::ResponseHead& head) {
 
 // Whether this answer is the connection's last, told by its head.
 void ClientConnection::decide_close(const http::ResponseHead& head) {
-  keep_alive_ = reader_.keep_alive() && head_done_ && !failed_ && !context_.draining &&
+  keep_alive_ = reader_.keep_alive() && head_done_ && !failed_ && !over_limit_ && !context_.draining &&
                 !(eof_ && stash_.empty() && in_hand_ == 0);
   // A client that still waits for 100 may send its body or not (RFC 9110 10.1.1); one that is told an error in the
   // middle of its body should stop.

@@ -358,7 +358,21 @@ TEST_F(ConnectionTest, ConnectionLimit) {
   rig.table.settings->limits->connections = 1;
   rig.apply();
   Client first = rig.connect(), second = rig.connect();
-  EXPECT_TRUE(second.ended());
+  first.send(kGet);
+  second.send(std::string(kGet) + std::string(kGet));
+  ASSERT_TRUE(rig.until([&] { return second.ended() && WorkerRig::answered(first.received()); }));
+  EXPECT_TRUE(second.received().starts_with("HTTP/1.1 503 ")) << second.received();
+  EXPECT_NE(second.received().find("Retry-After: 1\r\n"), std::string::npos);
+  EXPECT_NE(second.received().find("Connection: close\r\n"), std::string::npos);
+  EXPECT_EQ(count(second.received(), "HTTP/1.1"), 1u);
+  EXPECT_TRUE(first.received().ends_with("hello"));
+  EXPECT_EQ(origin.requests.size(), 1u);
+  EXPECT_EQ(rig.page->reasons[static_cast<size_t>(http::Reason::overloaded)].get(), 1u);
+  // Even that has an end.
+  std::vector<Client> many;
+  for (int i = 0; i < 300; ++i) many.push_back(rig.connect());
+  EXPECT_LE(rig.context.connection_count, 1u + 256u);
+  EXPECT_TRUE(many.back().ended());
   EXPECT_FALSE(first.ended());
 }
 
