@@ -99,6 +99,11 @@ class Cluster(unittest.TestCase):
         with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname=name) as s:
             return s.getpeercert(binary_form=True)
 
+    def test_crds_accept_and_refuse(self):
+        env = dict(os.environ, KUBECONFIG=self.kubeconfig, PATH=self.state + os.pathsep + os.environ['PATH'])
+        done = subprocess.run([sys.executable, os.path.join(ROOT, 'tests', 'crds', 'run')], env=env, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def test_life_of_an_ingress(self):
         # creation: a live pod answers
         self.apply([self.deployment('web', 'v1'), self.service('web'), ingress('web', 'web.example', 'web')])
