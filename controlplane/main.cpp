@@ -11,7 +11,11 @@
 #include <unistd.h>
 
 #include "common/base/asio.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "controlplane/admin/admin_server.h"
+#include "controlplane/admin/condition.h"
+#include "controlplane/admin/metrics.h"
 #include "controlplane/config/option_table.h"
 #include "controlplane/config/options.h"
 #include "controlplane/features/feature.h"
@@ -31,6 +35,8 @@ struct Flags {
   std::optional<uint32_t> workers;
   std::string default_backend, default_certificate, controller_name = config::kControllerName;
   uint32_t dataplane_uid = 0;
+  std::optional<uint16_t> admin_port;
+  std::string admin_bind = "127.0.0.1";
   std::string print_reference;
   bool print_ports = false, allow_test_filters = false;
 };
@@ -55,6 +61,11 @@ void declare(CLI::App& app, Flags& flags) {
   app.add_option("--controller-name", flags.controller_name, "IngressClasses with this controller are ours")
       ->capture_default_str();
   app.add_option("--dataplane-uid", flags.dataplane_uid, "uid that may connect to the socket; 0 = our own");
+  app.add_option("--admin-port", flags.admin_port,
+                 "/healthz, /readyz, /metrics of the control plane; 0 = any free port; absent = none");
+  app.add_option("--admin-bind", flags.admin_bind,
+                 "address of the admin port; in a Pod: its IP, for probes and scrapes")
+      ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
   app.add_flag("--print-ports", flags.print_ports, "one line of JSON on stdout with the ports, once it serves");
   app.add_flag("--allow-test-filters", flags.allow_test_filters)->group("");
@@ -179,6 +190,8 @@ class ConfigWatch {
 // {"http":P,"https":P,"admin":P}: what is really listened on, once every worker serves.
 class PortPrinter {
  public:
+  // Our own admin port, beside those that the data plane reports; 0 = none.
+  void own_admin(uint16_t port) { own_admin_ = port; }
   void report(const publish::DataplaneReport& report) {
     if (printed_ || report.workers_total == 0 || report.workers_ready < report.workers_total ||
         report.acknowledged.sequence == 0)
@@ -189,6 +202,7 @@ class PortPrinter {
       if (const auto found = ports.find(name); found != ports.end())
         line += fmt::format("{}\"{}\":{}", line.empty() ? "" : ",", name, found->second);
     }
+    if (own_admin_ != 0) line += fmt::format("{}\"controlplane_admin\":{}", line.empty() ? "" : ",", own_admin_);
     std::printf("{%s}\n", line.c_str());
     std::fflush(stdout);
     printed_ = true;
@@ -196,6 +210,92 @@ class PortPrinter {
 
  private:
   bool printed_ = false;
+  uint16_t own_admin_ = 0;
+};
+
+// /healthz, /readyz and /metrics: what the parts know, put together when somebody asks.
+class Admin {
+ public:
+  explicit Admin(const loop::Loop& loop) : loop_(loop) {}
+  // `cluster` null: the source is a folder.
+  void source(const kube::ClusterSource* cluster) { cluster_ = cluster; }
+  Status listen(boost::asio::io_context& io, const Flags& flags) {
+    auto server = admin::AdminServer::listen(io, flags.admin_bind, *flags.admin_port,
+                                             [this](std::string_view path) { return answer(path); });
+    if (!server) return std::unexpected(server.error());
+    server_ = std::move(*server);
+    log::info("admin port", {{"address", flags.admin_bind}, {"port", server_->port()}});
+    return {};
+  }
+  [[nodiscard]] uint16_t port() const { return server_ ? server_->port() : 0; }
+
+  void report(const publish::DataplaneReport& report) {
+    connected_ = true;
+    report_ = report;
+  }
+  void acknowledged(ir::StateId id) {
+    metrics_.acknowledged(id.sequence, monotonic_ns(), static_cast<double>(wall_us()) / 1e6);
+  }
+  void refused(ir::NackReason reason) { metrics_.refused(reason); }
+  void disconnected() {
+    connected_ = false;
+    report_ = {};
+  }
+  void measured(const loop::Round& round) {
+    metrics_.translated();
+    const auto took = [this](admin::Stage stage, uint64_t ns) { metrics_.took(stage, static_cast<double>(ns) / 1e9); };
+    took(admin::Stage::wait, round.wait_ns);
+    took(admin::Stage::translate, round.translate_ns);
+    took(admin::Stage::compile, round.compile_ns);
+    took(admin::Stage::publish, round.publish_ns);
+    if (round.published) metrics_.published(loop_.figures().newest.sequence, monotonic_ns());
+  }
+
+ private:
+  admin::Answer answer(std::string_view path) const {
+    if (path == "/healthz") return {200, "ok\n"};
+    if (path == "/metrics") return {200, metrics_.render(condition()), "text/plain; version=0.0.4; charset=utf-8"};
+    if (path != "/readyz") return {404, "there are /healthz, /readyz and /metrics\n"};
+    const std::vector<std::string> missing = admin::missing(condition());
+    if (missing.empty()) return {200, "ready\n"};
+    std::string body = "not ready; still missing:\n";
+    for (const std::string& line : missing) body += "- " + line + "\n";
+    return {503, std::move(body)};
+  }
+  admin::Condition condition() const {
+    admin::Condition out;
+    if (cluster_ != nullptr) {
+      const kube::ClusterSourceStatus status = cluster_->status();
+      out.in_cluster = true;
+      out.api_connected = status.connected;
+      out.contents_wanted = status.wanted;
+      out.contents_loaded = status.loaded;
+      for (const auto& kind : status.kinds)
+        out.watched.push_back({kind.name, kind.ns, kind.synced, kind.counts.lists, kind.counts.watches,
+                               kind.counts.events, kind.counts.failures});
+    }
+    const loop::Figures& figures = loop_.figures();
+    out.listed = loop_.synced();
+    for (size_t i = 0; i < store::kKinds; ++i) out.objects[i] = loop_.store().size(static_cast<store::Kind>(i));
+    for (const store::Problem& problem : loop_.problems()) ++out.problems[{problem.reason, problem.severity}];
+    out.newest = figures.newest;
+    out.acknowledged = figures.acknowledged;
+    out.part_bytes = figures.part_bytes;
+    out.hosts = figures.hosts;
+    out.clusters = figures.clusters;
+    out.certificates = figures.certificates;
+    out.dataplane_connected = connected_;
+    out.workers_ready = report_.workers_ready;
+    out.workers_total = report_.workers_total;
+    return out;
+  }
+
+  const loop::Loop& loop_;
+  const kube::ClusterSource* cluster_ = nullptr;
+  admin::Metrics metrics_;
+  std::unique_ptr<admin::AdminServer> server_;
+  publish::DataplaneReport report_;
+  bool connected_ = false;
 };
 
 int fail_start(const Error& error) {
@@ -203,52 +303,73 @@ int fail_start(const Error& error) {
   return 1;
 }
 
+struct Sources {
+  std::unique_ptr<kube::Transport> transport;  // null: a folder
+  std::unique_ptr<store::Source> source;
+  const kube::ClusterSource* cluster = nullptr;
+};
+
+Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, const config::Options& options) {
+  Sources out;
+  if (!flags.manifests.empty()) {
+    auto made = source::make_folder_source(io, flags.manifests);
+    if (!made) return std::unexpected(made.error());
+    out.source = std::move(*made);
+    return out;
+  }
+  auto access =
+      flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
+  if (!access) return std::unexpected(access.error());
+  auto made = kube::make_transport(io, std::move(*access));
+  if (!made) return std::unexpected(made.error());
+  out.transport = std::move(*made);
+  kube::ClusterSourceOptions cluster;
+  cluster.watch_namespaces = options.watch_namespaces;
+  auto source = kube::make_cluster_source(io, *out.transport, std::move(cluster));
+  out.cluster = source.get();
+  out.source = std::move(source);
+  return out;
+}
+
 int run(const Flags& flags) {
   auto options = make_options(flags);
   if (options) warn_of(*options);
   if (!options) return fail_start(options.error());
   boost::asio::io_context io(1);
-  std::unique_ptr<kube::Transport> transport;
-  std::unique_ptr<store::Source> source;
-  if (!flags.manifests.empty()) {
-    auto made = source::make_folder_source(io, flags.manifests);
-    if (!made) return fail_start(made.error());
-    source = std::move(*made);
-  } else {
-    auto access =
-        flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
-    if (!access) return fail_start(access.error());
-    auto made = kube::make_transport(io, std::move(*access));
-    if (!made) return fail_start(made.error());
-    transport = std::move(*made);
-    kube::ClusterSourceOptions cluster;
-    cluster.watch_namespaces = options->watch_namespaces;
-    source = kube::make_cluster_source(io, *transport, std::move(cluster));
-  }
+  auto sources = make_sources(io, flags, *options);
+  if (!sources) return fail_start(sources.error());
 
   // Conditions and Events exist only where there is an API server.
   std::unique_ptr<status::StatusWriter> status_writer;
-  if (transport) {
+  if (sources->transport) {
     char host[256] = "sluice";
     gethostname(host, sizeof host - 1);
-    status_writer =
-        status::make_status_writer(io, *transport, {.controller_name = options->controller_name, .host = host});
+    status_writer = status::make_status_writer(io, *sources->transport,
+                                               {.controller_name = options->controller_name, .host = host});
   }
   PortPrinter printer;
   std::unique_ptr<loop::Loop> loop;
+  std::unique_ptr<Admin> admin;
   publish::Publisher::Callbacks callbacks;
   callbacks.on_report = [&](const publish::DataplaneReport& report) {
+    if (!loop) return;
+    admin->report(report);
     // A data plane that still runs what an earlier control plane told it has acknowledged nothing of ours.
-    if (!loop || report.acknowledged.boot != loop->figures().newest.boot) return;
+    if (report.acknowledged.boot != loop->figures().newest.boot) return;
     loop->acknowledged(report.acknowledged);
+    admin->acknowledged(report.acknowledged);
     if (status_writer) status_writer->acknowledged(report.acknowledged.sequence);
     if (flags.print_ports) printer.report(report);
   };
-  callbacks.on_nack = [](ir::StateId id, ir::NackReason reason, const std::string& text) {
+  callbacks.on_nack = [&](ir::StateId id, ir::NackReason reason, const std::string& text) {
     log::error("the data plane refused a state; it keeps the one before",
                {{"sequence", id.sequence}, {"reason", static_cast<int>(reason)}, {"text", text}});
+    if (admin) admin->refused(reason);
   };
-  callbacks.on_disconnect = [] { log::warning("the data plane is not connected"); };
+  callbacks.on_disconnect = [&] {
+    log::warning("the data plane is not connected");
+    if (admin) admin->disconnected();
+  };
   auto publisher = publish::Publisher::listen(io, flags.socket, flags.dataplane_uid, std::move(callbacks));
   if (!publisher) return fail_start(publisher.error());
 
@@ -259,16 +380,23 @@ int run(const Flags& flags) {
       status_writer->update(status::wanted_of(translation, undecodable, snapshot), id.sequence);
     };
   }
-  loop = std::make_unique<loop::Loop>(io, std::move(*options), *source, **publisher, std::move(told));
+  told.measured = [&](const loop::Round& round) { admin->measured(round); };
+  loop = std::make_unique<loop::Loop>(io, std::move(*options), *sources->source, **publisher, std::move(told));
+  admin = std::make_unique<Admin>(*loop);
+  admin->source(sources->cluster);
+  if (flags.admin_port) {
+    if (auto status = admin->listen(io, flags); !status) return fail_start(status.error());
+    printer.own_admin(admin->port());
+  }
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code&, int) { io.stop(); });
   std::optional<ConfigWatch> watch;
   if (!flags.config_file.empty()) watch.emplace(io, flags, *loop);
   loop->start();
   io.run();
-  source->stop();
+  sources->source->stop();
   if (status_writer) status_writer->stop();
-  if (transport) transport->shutdown();
+  if (sources->transport) sources->transport->shutdown();
   ::unlink(flags.socket.c_str());
   // The REST library's threads are not joined by its destructors in a defined order; everything of ours is done.
   ::_exit(0);

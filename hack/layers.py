@@ -37,7 +37,7 @@ ALLOWED = {
 THIRD = {
     'cpprest/': ['controlplane/kube/transport.cpp'],
     'pplx/': ['controlplane/kube/transport.cpp'],
-    'boost/': ['common/base/asio.h', 'controlplane/kube/transport.cpp', 'controlplane/kube/'],
+    'boost/': ['common/base/asio.h', 'controlplane/kube/transport.cpp', 'controlplane/kube/', 'controlplane/admin/'],
     'openssl/': ['controlplane/config/', 'dataplane/net/', 'controlplane/translate/', 'controlplane/kube/', 'dataplane/shared/'],
     'simdjson.h': ['controlplane/kube/'],
     'yaml-cpp/': ['controlplane/config/', 'controlplane/source/', 'controlplane/kube/'],

@@ -27,7 +27,7 @@ namespace {
 
 struct RunFlags {
   std::string manifests, state, config_file, bind = "", default_backend, default_certificate, log_level = "warning";
-  std::optional<uint16_t> http_port, https_port, admin_port;
+  std::optional<uint16_t> http_port, https_port, admin_port, controlplane_admin_port;
   std::optional<uint32_t> workers;
   bool allow_test_filters = false;
 };
@@ -37,6 +37,8 @@ void declare(CLI::App& app, RunFlags& flags) {
   app.add_option("--http-port", flags.http_port, "plain listener; 0 = any free port; absent = none");
   app.add_option("--https-port", flags.https_port, "TLS listener; 0 = any free port; absent = none");
   app.add_option("--admin-port", flags.admin_port, "/healthz, /readyz, /metrics; 0 = any free port; absent = none");
+  app.add_option("--controlplane-admin-port", flags.controlplane_admin_port,
+                 "the same of the control plane, which has metrics of its own; absent = none");
   app.add_option("--bind", flags.bind, "address of all of them; absent = all, IPv4 and IPv6 (admin: loopback)");
   app.add_option("--workers", flags.workers, "worker processes; absent = the options file, else the CPUs");
   app.add_option("--state", flags.state, "folder for the last good state; absent = a temporary one");
@@ -145,6 +147,10 @@ class Runner {
     };
     if (flags_.http_port) add("--http-port", std::to_string(*flags_.http_port));
     if (flags_.https_port) add("--https-port", std::to_string(*flags_.https_port));
+    if (flags_.controlplane_admin_port) {
+      add("--admin-port", std::to_string(*flags_.controlplane_admin_port));
+      add("--admin-bind", flags_.bind);
+    }
     if (flags_.workers) add("--workers", std::to_string(*flags_.workers));
     add("--bind", flags_.bind);
     add("--config", flags_.config_file);

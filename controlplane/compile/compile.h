@@ -1,6 +1,7 @@
-// Translation -> the three parts that are pushed. Virtual hosts become nested buffers made once and kept by content
-// hash; a table is an index plus those bytes copied. Equal translations give equal bytes. A regex that does not compile
-// or is too large never gets here (translate checks).
+// Translation -> the three parts that are pushed. Each entry (virtual host, cluster, endpoints, certificate) is packed
+// once, as long as translation hands out the same object; a part is a head of offsets plus those bytes copied
+// (part_writer.h). Equal translations give equal bytes. A regex that does not compile or is too large never gets here
+// (translate checks).
 #pragma once
 #include <cstddef>
 #include <memory>

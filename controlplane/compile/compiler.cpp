@@ -1,11 +1,11 @@
 #include <cstring>
-#include <unordered_map>
 
 #include <flatbuffers/flatbuffers.h>
 #include <xxhash.h>
 
 #include "controlplane/compile/compile.h"
 #include "controlplane/compile/pack_host.h"
+#include "controlplane/compile/part_writer.h"
 
 namespace sluice::compile {
 namespace {
@@ -13,146 +13,80 @@ namespace {
 using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 
+const std::string& name_of(const ir::VirtualHostT& host) { return host.host; }
+const std::string& name_of(const ir::ClusterT& cluster) { return cluster.name; }
+const std::string& name_of(const ir::ClusterEndpointsT& endpoints) { return endpoints.name; }
+const std::string& name_of(const ir::CertificateT& certificate) { return certificate.id; }
+const std::string& name_of(const ir::TlsHostT& host) { return host.host; }
+constexpr auto kByName = [](const auto& value) -> const std::string& { return name_of(value); };
+
 uint64_t hash_of(const FlatBufferBuilder& builder) {
   return XXH3_64bits(builder.GetBufferPointer(), builder.GetSize());
 }
 
-// The caller's builder keeps its memory for the next time.
-Part finish(FlatBufferBuilder& builder) {
-  const auto* begin = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
-  Part out;
-  out.bytes = std::make_shared<const std::vector<std::byte>>(begin, begin + builder.GetSize());
-  out.hash = ir::content_hash(*out.bytes);
-  return out;
+// A value with its hash filled in: XXH3-64 of its packed bytes without the hash.
+template <class T>
+void pack_hashed(FlatBufferBuilder& builder, T& value) {
+  value.hash = 0;
+  builder.Clear();
+  builder.Finish(T::TableType::Pack(builder, &value));
+  value.hash = hash_of(builder);
+  builder.Clear();
+  builder.Finish(T::TableType::Pack(builder, &value));
 }
 
-// A value with its hash, kept as long as the translation hands out the same object. `seen` tells which ones it did.
-template <class T>
-class Hashed {
- public:
-  // The value with T::hash filled in: XXH3-64 of its packed bytes without the hash.
-  const T& get(const std::shared_ptr<const T>& value) {
-    Entry& entry = entries_[value.get()];
-    entry.round = round_;
-    if (!entry.source) {
-      entry.source = value;
-      FlatBufferBuilder builder;
-      entry.value = *value;
-      entry.value.hash = 0;
-      builder.Finish(T::TableType::Pack(builder, &entry.value));
-      entry.value.hash = hash_of(builder);
-    }
-    return entry.value;
-  }
-  void next_round() {
-    std::erase_if(entries_, [this](const auto& entry) { return entry.second.round != round_; });
-    ++round_;
-  }
-
- private:
-  struct Entry {
-    std::shared_ptr<const T> source;  // held, so that its address is not used again
-    T value;
-    uint64_t round = 0;
-  };
-  std::unordered_map<const T*, Entry> entries_;
-  uint64_t round_ = 0;
-};
-
-// True if both lists hold the same objects; `last` becomes `now`.
-template <class T>
-bool unchanged(std::vector<std::shared_ptr<const T>>& last, const std::vector<std::shared_ptr<const T>>& now) {
-  if (last == now) return true;
-  last = now;
-  return false;
-}
-
-// All that the table is made of. Hosts and clusters are immutable, so their addresses stand for them: equal input =
-// equal bytes.
-struct TableInput {
-  std::vector<std::shared_ptr<const ir::VirtualHostT>> hosts;
-  std::vector<std::shared_ptr<const ir::ClusterT>> clusters;
-  std::vector<ir::TlsHostT> tls_hosts;
+// What the head of the table is made of.
+struct TableHead {
   std::string default_certificate;
   std::vector<ir::ListenerT> listeners;
   ir::SettingsT settings;
-  bool operator==(const TableInput&) const = default;
+  bool operator==(const TableHead&) const = default;
 };
 
 }  // namespace
 
 struct Compiler::Memo {
-  struct Host {
-    std::shared_ptr<const ir::VirtualHostT> source;
-    std::vector<uint8_t> bytes;
-    uint64_t hash = 0;
-    uint64_t round = 0;
-  };
-  std::unordered_map<const ir::VirtualHostT*, Host> hosts;
-  uint64_t round = 0;
-  Hashed<ir::ClusterT> clusters;
-  Hashed<ir::ClusterEndpointsT> endpoints;
-  Hashed<ir::CertificateT> certificates;
-  std::vector<std::shared_ptr<const ir::ClusterEndpointsT>> last_endpoints;
-  std::vector<std::shared_ptr<const ir::CertificateT>> last_certificates;
-  Part endpoint_part, secret_part;
-  FlatBufferBuilder builder{1 << 16};  // of the parts, one after the other
-  Part table_part;
-  TableInput last_table;
+  ListMemo<ir::VirtualHostT> hosts;
+  ListMemo<ir::ClusterT> clusters;
+  ListMemo<ir::TlsHostT> tls_hosts;
+  ListMemo<ir::ClusterEndpointsT> endpoints;
+  ListMemo<ir::CertificateT> certificates;
+  TableHead table_head;
+  Part table_part, endpoint_part, secret_part;
+  // Kept for their memory.
+  FlatBufferBuilder head{1 << 16}, entry{1 << 12}, nested{1 << 12};
 
-  void next_round() {
-    std::erase_if(hosts, [&](const auto& entry) { return entry.second.round != round; });
-    ++round;
-    clusters.next_round();
-  }
-  const Host& host(const std::shared_ptr<const ir::VirtualHostT>& value);
+  Chunk host(FreshChunks& fresh, const ir::VirtualHostT& value);
+  void head_of_table(const translate::Translation& translation);
   Part table(const translate::Translation& translation);
   Part endpoint_set(const translate::Translation& translation);
   Part secret_set(const translate::Translation& translation);
 };
 
-const Compiler::Memo::Host& Compiler::Memo::host(const std::shared_ptr<const ir::VirtualHostT>& value) {
-  Host& entry = hosts[value.get()];
-  entry.round = round;
-  if (!entry.source) {
-    entry.source = value;
-    FlatBufferBuilder builder(4096);
-    builder.Finish(pack_host(builder, *value));
-    entry.bytes.assign(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
-    entry.hash = hash_of(builder);
-  }
-  return entry;
+Chunk Compiler::Memo::host(FreshChunks& fresh, const ir::VirtualHostT& value) {
+  nested.Clear();
+  nested.Finish(pack_host(nested, value));
+  entry.Clear();
+  // A nested buffer must lie as aligned as it was built.
+  entry.ForceVectorAlignment(nested.GetSize(), 1, 8);
+  const auto data = entry.CreateVector(nested.GetBufferPointer(), nested.GetSize());
+  const auto name = entry.CreateString(value.host);
+  entry.Finish(ir::CreateVirtualHostRef(entry, name, hash_of(nested), data));
+  return fresh.keep(entry);
 }
 
-Part Compiler::Memo::table(const translate::Translation& translation) {
-  builder.Clear();
-  std::vector<Offset<ir::VirtualHostRef>> host_refs;
-  host_refs.reserve(translation.hosts.size());
-  for (const auto& value : translation.hosts) {
-    const Host& entry = host(value);
-    // A nested buffer must lie as aligned as it was built.
-    builder.ForceVectorAlignment(entry.bytes.size(), 1, 8);
-    const auto data = builder.CreateVector(entry.bytes);
-    const auto name = builder.CreateString(value->host);
-    host_refs.push_back(ir::CreateVirtualHostRef(builder, name, entry.hash, data));
-  }
-  std::vector<Offset<ir::Cluster>> cluster_refs;
-  cluster_refs.reserve(translation.clusters.size());
-  for (const auto& cluster : translation.clusters)
-    cluster_refs.push_back(ir::Cluster::Pack(builder, &clusters.get(cluster)));
-  std::vector<Offset<ir::TlsHost>> tls;
-  tls.reserve(translation.tls_hosts.size());
-  for (const auto& host : translation.tls_hosts) tls.push_back(ir::TlsHost::Pack(builder, &host));
+void Compiler::Memo::head_of_table(const translate::Translation& translation) {
+  head.Clear();
   std::vector<Offset<ir::Listener>> listeners;
-  for (const auto& listener : translation.listeners) listeners.push_back(ir::Listener::Pack(builder, &listener));
-  const auto hosts_vector = builder.CreateVector(host_refs);
-  const auto clusters_vector = builder.CreateVector(cluster_refs);
-  const auto tls_vector = builder.CreateVector(tls);
-  const auto listeners_vector = builder.CreateVector(listeners);
-  const auto settings = ir::Settings::Pack(builder, &translation.settings);
+  for (const auto& listener : translation.listeners) listeners.push_back(ir::Listener::Pack(head, &listener));
+  const auto hosts_vector = make_slots<ir::VirtualHostRef>(head, translation.hosts.size());
+  const auto clusters_vector = make_slots<ir::Cluster>(head, translation.clusters.size());
+  const auto tls_vector = make_slots<ir::TlsHost>(head, translation.tls_hosts.size());
+  const auto listeners_vector = head.CreateVector(listeners);
+  const auto settings = ir::Settings::Pack(head, &translation.settings);
   const auto certificate =
-      translation.default_certificate.empty() ? 0 : builder.CreateString(translation.default_certificate);
-  ir::RouteTableBuilder table(builder);
+      translation.default_certificate.empty() ? 0 : head.CreateString(translation.default_certificate);
+  ir::RouteTableBuilder table(head);
   table.add_schema_version(ir::kSchemaVersion);
   table.add_settings(settings);
   table.add_listeners(listeners_vector);
@@ -160,31 +94,76 @@ Part Compiler::Memo::table(const translate::Translation& translation) {
   table.add_clusters(clusters_vector);
   table.add_tls_hosts(tls_vector);
   if (!certificate.IsNull()) table.add_default_certificate(certificate);
-  builder.Finish(table.Finish());
-  return finish(builder);
+  head.Finish(table.Finish());
+}
+
+Part Compiler::Memo::table(const translate::Translation& translation) {
+  FreshChunks fresh;
+  const auto host_chunks = hosts.chunks(translation.hosts, table_part, kByName,
+                                        [&](const ir::VirtualHostT& value) { return host(fresh, value); });
+  const auto cluster_chunks =
+      clusters.chunks(translation.clusters, table_part, kByName, [&](const ir::ClusterT& value) {
+        ir::ClusterT copy = value;
+        pack_hashed(entry, copy);
+        return fresh.keep(entry);
+      });
+  const auto tls_chunks = tls_hosts.chunks(translation.tls_hosts, table_part, kByName, [&](const ir::TlsHostT& value) {
+    entry.Clear();
+    entry.Finish(ir::TlsHost::Pack(entry, &value));
+    return fresh.keep(entry);
+  });
+  head_of_table(translation);
+  const auto* root = ir::GetRouteTable(head.GetBufferPointer());
+  const ListLayout lists[] = {{slots_of(head, root->hosts()), host_chunks},
+                              {slots_of(head, root->clusters()), cluster_chunks},
+                              {slots_of(head, root->tls_hosts()), tls_chunks}};
+  Part out = write_part(head, lists);
+  size_t at = head_bytes(head);
+  at = hosts.placed(translation.hosts, host_chunks, at);
+  at = clusters.placed(translation.clusters, cluster_chunks, at);
+  tls_hosts.placed(translation.tls_hosts, tls_chunks, at);
+  return out;
 }
 
 Part Compiler::Memo::endpoint_set(const translate::Translation& translation) {
-  builder.Clear();
-  std::vector<Offset<ir::ClusterEndpoints>> refs;
-  refs.reserve(translation.endpoints.size());
-  for (const auto& value : translation.endpoints)
-    refs.push_back(ir::ClusterEndpoints::Pack(builder, &endpoints.get(value)));
-  const auto vector = builder.CreateVector(refs);
-  builder.Finish(ir::CreateEndpointSet(builder, ir::kSchemaVersion, vector));
-  return finish(builder);
+  FreshChunks fresh;
+  const auto chunks =
+      endpoints.chunks(translation.endpoints, endpoint_part, kByName, [&](const ir::ClusterEndpointsT& value) {
+        ir::ClusterEndpointsT copy = value;
+        pack_hashed(entry, copy);
+        return fresh.keep(entry);
+      });
+  head.Clear();
+  const auto slots = make_slots<ir::ClusterEndpoints>(head, translation.endpoints.size());
+  head.Finish(ir::CreateEndpointSet(head, ir::kSchemaVersion, slots));
+  const auto* root = flatbuffers::GetRoot<ir::EndpointSet>(head.GetBufferPointer());
+  const ListLayout lists[] = {{slots_of(head, root->clusters()), chunks}};
+  Part out = write_part(head, lists);
+  endpoints.placed(translation.endpoints, chunks, head_bytes(head));
+  return out;
 }
 
 Part Compiler::Memo::secret_set(const translate::Translation& translation) {
-  FlatBufferBuilder builder(1 << 16);  // its own: key material is wiped below, and not kept
-  std::vector<Offset<ir::Certificate>> refs;
-  refs.reserve(translation.certificates.size());
-  for (const auto& value : translation.certificates)
-    refs.push_back(ir::Certificate::Pack(builder, &certificates.get(value)));
-  const auto vector = builder.CreateVector(refs);
-  builder.Finish(ir::CreateSecretSet(builder, ir::kSchemaVersion, vector));
-  Part out = finish(builder);
-  explicit_bzero(builder.GetBufferPointer(), builder.GetSize());
+  FreshChunks fresh;
+  FlatBufferBuilder keys(1 << 12);  // its own: key material is wiped, and not kept
+  const auto wipe = [&keys] { explicit_bzero(keys.GetBufferPointer(), keys.GetSize()); };
+  const auto chunks =
+      certificates.chunks(translation.certificates, secret_part, kByName, [&](const ir::CertificateT& value) {
+        ir::CertificateT copy = value;
+        pack_hashed(keys, copy);
+        const Chunk chunk = fresh.keep(keys);
+        wipe();
+        explicit_bzero(copy.key_pem.data(), copy.key_pem.size());
+        return chunk;
+      });
+  head.Clear();
+  const auto slots = make_slots<ir::Certificate>(head, translation.certificates.size());
+  head.Finish(ir::CreateSecretSet(head, ir::kSchemaVersion, slots));
+  const auto* root = flatbuffers::GetRoot<ir::SecretSet>(head.GetBufferPointer());
+  const ListLayout lists[] = {{slots_of(head, root->certificates()), chunks}};
+  Part out = write_part(head, lists);
+  certificates.placed(translation.certificates, chunks, head_bytes(head));
+  fresh.wipe();
   return out;
 }
 
@@ -193,23 +172,18 @@ Compiler::~Compiler() = default;
 
 Compiled Compiler::compile(const translate::Translation& translation) {
   Memo& memo = *memo_;
-  Compiled out;
-  TableInput input{translation.hosts,     translation.clusters, translation.tls_hosts, translation.default_certificate,
-                   translation.listeners, translation.settings};
-  if (!memo.table_part.bytes || !(input == memo.last_table)) {
+  TableHead table_head{translation.default_certificate, translation.listeners, translation.settings};
+  if (!memo.table_part.bytes || !memo.hosts.same(translation.hosts) || !memo.clusters.same(translation.clusters) ||
+      !memo.tls_hosts.same(translation.tls_hosts) || !(table_head == memo.table_head)) {
     memo.table_part = memo.table(translation);
-    memo.last_table = std::move(input);
-    memo.next_round();
+    memo.table_head = std::move(table_head);
   }
-  out.parts[static_cast<size_t>(ir::PartKind::table)] = memo.table_part;
-  if (!unchanged(memo.last_endpoints, translation.endpoints) || !memo.endpoint_part.bytes) {
+  if (!memo.endpoint_part.bytes || !memo.endpoints.same(translation.endpoints))
     memo.endpoint_part = memo.endpoint_set(translation);
-    memo.endpoints.next_round();
-  }
-  if (!unchanged(memo.last_certificates, translation.certificates) || !memo.secret_part.bytes) {
+  if (!memo.secret_part.bytes || !memo.certificates.same(translation.certificates))
     memo.secret_part = memo.secret_set(translation);
-    memo.certificates.next_round();
-  }
+  Compiled out;
+  out.parts[static_cast<size_t>(ir::PartKind::table)] = memo.table_part;
   out.parts[static_cast<size_t>(ir::PartKind::endpoints)] = memo.endpoint_part;
   out.parts[static_cast<size_t>(ir::PartKind::secrets)] = memo.secret_part;
   return out;

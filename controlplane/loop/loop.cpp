@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 #include "common/base/clock.h"
@@ -24,16 +25,14 @@ void Loop::start() {
     synced_ = true;
     log::info("every kind has been listed",
               {{"ingresses", store_.size(store::Kind::ingress)}, {"routes", store_.size(store::Kind::route)}});
-    coalescer_.changed(monotonic_ms());
-    arm();
+    changed();
   };
   source_.start(std::move(callbacks));
 }
 
 void Loop::set_options(config::Options options) {
   options_ = std::move(options);
-  coalescer_.changed(monotonic_ms());
-  arm();
+  changed();
 }
 
 void Loop::on_change(store::Change change) {
@@ -41,7 +40,13 @@ void Loop::on_change(store::Change change) {
   // the same.
   const bool different = store_.apply(std::move(change));
   if (!synced_ || (!different && figures_.published > 0)) return;
-  coalescer_.changed(monotonic_ms());
+  changed();
+}
+
+void Loop::changed() {
+  const uint64_t now = monotonic_ns();
+  if (first_change_ns_ == 0) first_change_ns_ = now;
+  coalescer_.changed(now / 1'000'000);
   arm();
 }
 
@@ -58,43 +63,61 @@ void Loop::arm() {
 
 void Loop::run() {
   coalescer_.done();
+  Round round;
   const uint64_t begin = monotonic_ns();
-  translate::Translation translation = translator_.translate(store_.snapshot(), options_, wall_us() / 1'000'000);
+  round.wait_ns = begin - std::exchange(first_change_ns_, 0);
+  const translate::Translation& translation = translator_.translate(store_.snapshot(), options_, wall_us() / 1'000'000);
   const uint64_t translated = monotonic_ns();
   ++figures_.translations;
-  figures_.last_translate_us = (translated - begin) / 1000;
-  source_.want(translation.wanted_secrets, translation.wanted_config_maps);
+  round.translate_ns = translated - begin;
+  if (translation.wanted_version != wanted_version_) {
+    wanted_version_ = translation.wanted_version;
+    source_.want(translation.wanted_secrets, translation.wanted_config_maps);
+  }
   // The first state must not miss certificates that are still being fetched; later ones must not wait for a Secret that
   // somebody just named.
   if (figures_.published == 0 && !source_.settled()) return;
 
   compile::Compiled compiled = compiler_.compile(translation);
-  figures_.last_compile_us = (monotonic_ns() - translated) / 1000;
+  const uint64_t compiled_at = monotonic_ns();
+  round.compile_ns = compiled_at - translated;
   publish::StateParts parts;
   for (size_t i = 0; i < ir::kParts; ++i) {
     parts.bytes[i] = compiled.parts[i].bytes;
     parts.hashes[i] = compiled.parts[i].hash;
+    figures_.part_bytes[i] = compiled.parts[i].bytes->size();
   }
+  figures_.hosts = translation.hosts.size();
+  figures_.clusters = translation.clusters.size();
+  figures_.certificates = translation.certificates.size();
   const ir::StateId id = publisher_.publish(std::move(parts));
-  if (!(id == figures_.newest)) {
+  round.publish_ns = monotonic_ns() - compiled_at;
+  round.published = id != figures_.newest;
+  if (round.published) {
     ++figures_.published;
     figures_.newest = id;
     log::debug("state published", {{"sequence", id.sequence},
-                                   {"translate_us", figures_.last_translate_us},
-                                   {"compile_us", figures_.last_compile_us}});
+                                   {"wait_us", round.wait_ns / 1000},
+                                   {"translate_us", round.translate_ns / 1000},
+                                   {"compile_us", round.compile_ns / 1000},
+                                   {"publish_us", round.publish_ns / 1000}});
   }
+  if (callbacks_.measured) callbacks_.measured(round);
   const std::vector<store::Problem> undecodable = store_.problems();
   if (callbacks_.translated) callbacks_.translated(store_.snapshot(), translation, undecodable, id);
-  translation.problems.insert(translation.problems.end(), undecodable.begin(), undecodable.end());
-  tell_problems(translation.problems);
+  std::vector<store::Problem> problems = translation.problems;
+  problems.insert(problems.end(), undecodable.begin(), undecodable.end());
+  tell_problems(std::move(problems));
 }
 
 // Each problem once, as long as it lasts.
-void Loop::tell_problems(const std::vector<store::Problem>& problems) {
-  decltype(told_) now;
+void Loop::tell_problems(std::vector<store::Problem> problems) {
+  const auto order = [](const store::Problem& p) { return std::tie(p.object, p.field, p.reason, p.text); };
+  std::ranges::sort(problems, {}, order);
+  const auto twice = std::ranges::unique(problems, {}, order);
+  problems.erase(twice.begin(), twice.end());
   for (const store::Problem& problem : problems) {
-    const auto [entry, fresh] = now.emplace(problem.object, problem.field, problem.reason, problem.text);
-    if (!fresh || told_.contains(*entry)) continue;
+    if (std::ranges::binary_search(problems_, order(problem), {}, order)) continue;
     log::warning("problem", {{"kind", store::kind_name(problem.object.kind)},
                              {"namespace", problem.object.key.ns},
                              {"name", problem.object.key.name},
@@ -102,7 +125,7 @@ void Loop::tell_problems(const std::vector<store::Problem>& problems) {
                              {"reason", problem.reason},
                              {"text", problem.text}});
   }
-  told_ = std::move(now);
+  problems_ = std::move(problems);
 }
 
 }  // namespace sluice::loop

@@ -2,12 +2,12 @@
 // published before the source has delivered every kind's first list and the contents that the first state needs; equal
 // states are published once.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
-#include <tuple>
+#include <vector>
 
 #include "common/base/asio.h"
 #include "controlplane/compile/compile.h"
@@ -21,8 +21,17 @@ namespace sluice::loop {
 
 struct Figures {
   uint64_t translations = 0, published = 0;
-  uint64_t last_translate_us = 0, last_compile_us = 0;
   ir::StateId newest, acknowledged;
+  // Of the newest state.
+  std::array<uint64_t, ir::kParts> part_bytes{};
+  size_t hosts = 0, clusters = 0, certificates = 0;
+};
+
+// One translation and what became of it. Nanoseconds; `wait`: from the first change of the burst. `publish` until the
+// frame is at the socket.
+struct Round {
+  uint64_t wait_ns = 0, translate_ns = 0, compile_ns = 0, publish_ns = 0;
+  bool published = false;  // a new state; its id is figures().newest
 };
 
 class Loop {
@@ -33,6 +42,7 @@ class Loop {
     std::function<void(const store::Snapshot&, const translate::Translation&,
                        const std::vector<store::Problem>& undecodable, ir::StateId id)>
         translated;
+    std::function<void(const Round&)> measured;  // after each round that got as far as publishing
   };
   Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher,
        Callbacks callbacks);
@@ -45,12 +55,15 @@ class Loop {
   [[nodiscard]] const Figures& figures() const { return figures_; }
   [[nodiscard]] const store::Store& store() const { return store_; }
   [[nodiscard]] bool synced() const { return synced_; }
+  // Of the newest translation and of what cannot be decoded, each once, by object and field.
+  [[nodiscard]] const std::vector<store::Problem>& problems() const { return problems_; }
 
  private:
   void on_change(store::Change change);
+  void changed();
   void arm();
   void run();
-  void tell_problems(const std::vector<store::Problem>& problems);
+  void tell_problems(std::vector<store::Problem> problems);
 
   config::Options options_;
   store::Source& source_;
@@ -63,7 +76,9 @@ class Loop {
   boost::asio::steady_timer timer_;
   Figures figures_;
   bool synced_ = false;
-  std::set<std::tuple<store::ObjectRef, std::string, std::string, std::string>> told_;
+  uint64_t wanted_version_ = 0;
+  uint64_t first_change_ns_ = 0;  // of the burst under way
+  std::vector<store::Problem> problems_;
 };
 
 }  // namespace sluice::loop

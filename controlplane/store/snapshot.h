@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "controlplane/store/objects.h"
 
@@ -18,6 +19,13 @@ struct Snapshot {
   // Per kind (index = Kind): another number whenever an entry of that map may be another one, so that readers need not
   // compare maps that did not change. 0 = not counted.
   std::array<uint64_t, kKinds> kind_versions{};
+  // Per kind: the keys that the latest changes touched; keys[i] belongs to version from + i + 1. A hint: whoever has
+  // seen version `from` or a later one need look at those only. It counts if from + keys.size() is the kind's version.
+  struct Journal {
+    uint64_t from = 0;
+    std::vector<ObjectKey> keys;
+  };
+  std::array<Journal, kKinds> journals{};
   ObjectMap<Ingress> ingresses;
   ObjectMap<IngressClass> ingress_classes;
   ObjectMap<Service> services;

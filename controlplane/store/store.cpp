@@ -110,8 +110,31 @@ Kind kind_of_change(const Change& change) {
 
 }  // namespace
 
+// Counts the kind's version and writes into its journal what is touched; a whole list begins a new one.
+void Store::note(const Change& change) {
+  const auto kind = static_cast<size_t>(kind_of_change(change));
+  const uint64_t version = ++snapshot_.kind_versions[kind];
+  Snapshot::Journal& journal = snapshot_.journals[kind];
+  if (std::holds_alternative<Replace>(change)) {
+    journal = {version, {}};
+    return;
+  }
+  if (journal.keys.size() == kMaxJournal) {
+    constexpr auto kDropped = kMaxJournal / 2;
+    journal.keys.erase(journal.keys.begin(), journal.keys.begin() + kDropped);
+    journal.from += kDropped;
+  }
+  journal.keys.push_back(std::visit(
+      []<class T>(const T& typed) {
+        if constexpr (std::is_same_v<T, Upsert>) return meta_of(typed.object).key();
+        else if constexpr (std::is_same_v<T, Replace>) return ObjectKey{};
+        else return typed.ref.key;
+      },
+      change));
+}
+
 bool Store::apply(Change change) {
-  ++snapshot_.kind_versions[static_cast<size_t>(kind_of_change(change))];
+  note(change);
   const bool changed = std::visit(
       [&]<class T>(T&& typed) {
         using Type = std::decay_t<T>;

@@ -25,6 +25,8 @@ class Store {
   bool upsert(Object object);
   bool erase(const ObjectRef& ref);
   bool replace(Replace replace);
+  void note(const Change& change);
+  static constexpr size_t kMaxJournal = 4096;
   Snapshot snapshot_;
   std::map<ObjectRef, std::vector<Problem>> problems_;
 };

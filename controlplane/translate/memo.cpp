@@ -1,6 +1,7 @@
 #include "controlplane/translate/memo.h"
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -21,6 +22,32 @@ bool same_meaning(const config::Options& a, const config::Options& b) {
                     o.allow_loopback_endpoints, o.allow_test_filters, o.https_port);
   };
   return words(a) == words(b) && same_target(a.default_backend, b.default_backend);
+}
+
+// What the journal says of a kind since a version; nothing if it does not reach back so far.
+std::optional<std::span<const store::ObjectKey>> touched_since(const store::Snapshot& snapshot, store::Kind kind,
+                                                               uint64_t version) {
+  const auto& journal = snapshot.journals[static_cast<size_t>(kind)];
+  const uint64_t now = snapshot.kind_versions[static_cast<size_t>(kind)];
+  const bool counts = journal.from + journal.keys.size() == now;
+  if (!counts || version == 0 || version < journal.from || version > now) return std::nullopt;
+  return std::span(journal.keys).subspan(version - journal.from);
+}
+
+// The same as diff_map below for the given keys only.
+template <class T, class Change>
+void diff_keys(store::ObjectMap<T>& mine, const store::ObjectMap<T>& now, std::span<const store::ObjectKey> keys,
+               const Change& change) {
+  for (const store::ObjectKey& key : keys) {
+    const auto old = mine.find(key);
+    const auto next = now.find(key);
+    const std::shared_ptr<const T> before = old == mine.end() ? nullptr : old->second;
+    const std::shared_ptr<const T> after = next == now.end() ? nullptr : next->second;
+    if (before == after) continue;  // also a key that is listed twice
+    change(key, before.get(), after.get());
+    if (after == nullptr) mine.erase(old);
+    else mine.insert_or_assign(key, after);
+  }
 }
 
 // Walks both sorted maps; calls change(key, old or null, new or null) where the pointers differ and brings `mine` up to
@@ -59,11 +86,18 @@ void erase_value(Map& map, const Key& key, const Value& value) {
 
 void Translator::Memo::reset() {
   auto kept = std::move(certificates);
+  const uint64_t wanted_version = out.wanted_version;
   *this = Memo();
   certificates = std::move(kept);
+  out.wanted_version = wanted_version + 1;
+  for (auto& [key, entry] : certificates) {
+    entry.hosts.clear();
+    entry.is_default = false;
+    entry.verdict = {};
+  }
 }
 
-void Translator::Memo::update(const store::Snapshot& snapshot, const config::Options& new_options) {
+void Translator::Memo::update(const store::Snapshot& snapshot, const config::Options& new_options, int64_t now) {
   if (valid && !same_meaning(options, new_options)) reset();
   options = new_options;
   Dirty dirty;
@@ -81,41 +115,52 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
   update_tls(dirty);
   update_hosts(dirty);
   update_clusters(dirty);
+  update_certificates(snapshot, now, dirty);
+  list_all(dirty);
 }
 
 void Translator::Memo::diff(const store::Snapshot& snapshot, Dirty& dirty) {
-  const auto may_differ = [&](store::Kind kind) {
+  // Calls walk(keys) with what the journal names, or walk(nothing) if all has to be compared; not at all if the kind is
+  // as it was.
+  const auto look = [&](store::Kind kind, const auto& walk) {
     const uint64_t now = snapshot.kind_versions[static_cast<size_t>(kind)];
-    return now == 0 || now != std::exchange(kind_versions[static_cast<size_t>(kind)], now);
+    const uint64_t before = std::exchange(kind_versions[static_cast<size_t>(kind)], now);
+    if (now == 0 || now != before) walk(touched_since(snapshot, kind, before));
   };
-  if (may_differ(store::Kind::ingress))
-    diff_map(ingresses, snapshot.ingresses, [&](const store::ObjectKey& key, auto*, auto*) {
-      dirty.objects.insert({store::Kind::ingress, key});
+  const auto differences = [&](store::Kind kind, auto& mine, const auto& theirs, const auto& change) {
+    look(kind, [&](const auto& keys) {
+      if (keys) diff_keys(mine, theirs, *keys, change);
+      else diff_map(mine, theirs, change);
     });
-  if (may_differ(store::Kind::route))
-    diff_map(routes, snapshot.routes, [&](const store::ObjectKey& key, auto*, auto*) {
-      dirty.objects.insert({store::Kind::route, key});
-    });
-  if (may_differ(store::Kind::service))
-    diff_map(services, snapshot.services, [&](const store::ObjectKey& key, auto*, auto*) {
-      dirty.services.insert(key);
-      const auto users = service_users.find(key);
-      if (users != service_users.end()) dirty.objects.insert(users->second.begin(), users->second.end());
-    });
-  if (may_differ(store::Kind::endpoint_slice))
-    diff_map(slices, snapshot.endpoint_slices,
-             [&](const store::ObjectKey& key, const store::EndpointSlice* old, const store::EndpointSlice* now) {
-               if (old != nullptr) {
-                 const store::ObjectKey service{key.ns, old->service};
-                 erase_value(service_slices, service, key);
-                 dirty.slice_services.insert(service);
-               }
-               if (now != nullptr) {
-                 const store::ObjectKey service{key.ns, now->service};
-                 service_slices[service].insert(key);
-                 dirty.slice_services.insert(service);
-               }
-             });
+  };
+  differences(store::Kind::ingress, ingresses, snapshot.ingresses, [&](const store::ObjectKey& key, auto*, auto*) {
+    dirty.objects.insert({store::Kind::ingress, key});
+  });
+  differences(store::Kind::route, routes, snapshot.routes, [&](const store::ObjectKey& key, auto*, auto*) {
+    dirty.objects.insert({store::Kind::route, key});
+  });
+  differences(store::Kind::service, services, snapshot.services, [&](const store::ObjectKey& key, auto*, auto*) {
+    dirty.services.insert(key);
+    const auto users = service_users.find(key);
+    if (users != service_users.end()) dirty.objects.insert(users->second.begin(), users->second.end());
+  });
+  differences(store::Kind::endpoint_slice, slices, snapshot.endpoint_slices,
+              [&](const store::ObjectKey& key, const store::EndpointSlice* old, const store::EndpointSlice* now) {
+                if (old != nullptr) {
+                  const store::ObjectKey service{key.ns, old->service};
+                  erase_value(service_slices, service, key);
+                  dirty.slice_services.insert(service);
+                }
+                if (now != nullptr) {
+                  const store::ObjectKey service{key.ns, now->service};
+                  service_slices[service].insert(key);
+                  dirty.slice_services.insert(service);
+                }
+              });
+  look(store::Kind::secret, [&](const auto& keys) {
+    if (keys) return dirty.secrets.insert(keys->begin(), keys->end());
+    for (const auto& [key, entry] : certificates) dirty.secrets.insert(key);
+  });
 }
 
 void Translator::Memo::replan(const store::Snapshot& snapshot, Dirty& dirty) {
@@ -153,13 +198,16 @@ void Translator::Memo::add(std::unique_ptr<ObjectEntry> entry, Dirty& dirty) {
   }
   for (const auto& service : plan.services) service_users[service].insert(plan.ref);
   use_clusters(plan, true, dirty);
+  problems.add(plan.problems);
   objects[plan.ref] = std::move(entry);
 }
 
 void Translator::Memo::remove(const store::ObjectRef& ref, Dirty& dirty) {
+  dirty.statuses.insert(ref);
   const auto found = objects.find(ref);
   if (found == objects.end()) return;
   const Plan& plan = found->second->plan;
+  problems.remove(plan.problems);
   for (const auto& host : plan.hosts) {
     HostEntry& entry = hosts[host.host];
     entry.members.erase(ref);
@@ -194,6 +242,7 @@ void Translator::Memo::update_fallback(const store::Snapshot& snapshot, Dirty& d
   if (!dirty.everything && !dirty.services.contains(options.default_backend->service)) return;
   const PlanContext context{options, classes, snapshot.services};
   use_clusters(fallback_plan, false, dirty);
+  problems.remove(fallback_plan.problems);
   fallback_plan = Plan();
   fallback_plan.ref = {store::Kind::service, options.default_backend->service};
   ServiceRef ref{options.default_backend->service,
@@ -209,18 +258,21 @@ void Translator::Memo::update_fallback(const store::Snapshot& snapshot, Dirty& d
   fallback->path_kind = ir::PathKind::Prefix;
   set_single_backend(*fallback, resolved.cluster, 503, resolved.error);
   use_clusters(fallback_plan, true, dirty);
+  problems.add(fallback_plan.problems);
   hosts["*"];
   for (const auto& [host, entry] : hosts) dirty.hosts.insert(host);
 }
 
-void Translator::Memo::update_hosts(const Dirty& dirty) {
+void Translator::Memo::update_hosts(Dirty& dirty) {
   for (const std::string& host : dirty.hosts) {
     const auto found = hosts.find(host);
     if (found == hosts.end()) continue;
     HostEntry& entry = found->second;
     for (const auto& ref : entry.result.served) {
+      dirty.statuses.insert(ref);
       if (const auto object = objects.find(ref); object != objects.end()) --object->second->served_hosts;
     }
+    problems.remove(entry.result.problems);
     if (entry.members.empty() && !(host == "*" && fallback)) {
       hosts.erase(found);
       continue;
@@ -231,12 +283,16 @@ void Translator::Memo::update_hosts(const Dirty& dirty) {
       members.push_back({&plan, &plan.hosts[index]});
     }
     entry.result = assemble_host(host, std::move(members), has_tls(host), fallback.get(), options);
-    for (const auto& ref : entry.result.served) ++objects.at(ref)->served_hosts;
+    problems.add(entry.result.problems);
+    for (const auto& ref : entry.result.served) {
+      dirty.statuses.insert(ref);
+      ++objects.at(ref)->served_hosts;
+    }
   }
 }
 
-void Translator::Memo::update_clusters(const Dirty& dirty) {
-  std::set<std::string> names = dirty.clusters;
+void Translator::Memo::update_clusters(Dirty& dirty) {
+  std::set<std::string>& names = dirty.clusters;
   const auto all_of = [&](const std::set<store::ObjectKey>& services) {
     for (const auto& service : services) {
       const auto found = service_clusters.find(service);
@@ -249,7 +305,9 @@ void Translator::Memo::update_clusters(const Dirty& dirty) {
     const auto found = clusters.find(name);
     if (found == clusters.end()) continue;
     ClusterEntry& entry = found->second;
+    problems.remove(entry.problems);
     if (entry.users == 0) {
+      dirty.external_names = dirty.external_names || !entry.external_host.empty();
       erase_value(service_clusters, entry.use.service, name);
       clusters.erase(found);
       continue;
@@ -262,7 +320,9 @@ void Translator::Memo::update_clusters(const Dirty& dirty) {
       if (!entry.cluster || *entry.cluster != *cluster) entry.cluster = std::move(cluster);
     }
     const bool named = object != nullptr && object->type == "ExternalName" && !parse_address(object->external_name);
-    entry.external_host = named ? object->external_name : std::string{};
+    std::string external_host = named ? object->external_name : std::string{};
+    dirty.external_names = dirty.external_names || external_host != entry.external_host;
+    entry.external_host = std::move(external_host);
     Slices of_service;
     if (const auto keys = service_slices.find(entry.use.service); keys != service_slices.end()) {
       for (const auto& key : keys->second) of_service.push_back(slices.at(key));
@@ -270,6 +330,7 @@ void Translator::Memo::update_clusters(const Dirty& dirty) {
     entry.problems.clear();
     auto endpoints = std::make_shared<const ir::ClusterEndpointsT>(
         make_endpoints(entry.use, object, of_service, options, entry.problems));
+    problems.add(entry.problems);
     if (!entry.endpoints || *entry.endpoints != *endpoints) entry.endpoints = std::move(endpoints);
   }
 }

@@ -1,9 +1,11 @@
-// What the translator keeps from one snapshot to the next. Internal to this room.
-// Everything in it is a function of the last snapshot and options, except `last_good` certificates.
+// What the translator keeps from one snapshot to the next, the result among it. Internal to this room.
+// Everything in it is a function of the last snapshot, options and time, except `last_good` certificates.
 #pragma once
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "controlplane/translate/certificates.h"
 #include "controlplane/translate/endpoints.h"
 #include "controlplane/translate/plan.h"
+#include "controlplane/translate/sorted_list.h"
 
 namespace sluice::translate {
 
@@ -29,6 +32,11 @@ struct TlsEntry {
   store::ObjectRef winner;
   TlsClaim claim;  // the winner's
   std::vector<store::Problem> problems;
+  // What follows from the Secret; set by update_certificates.
+  std::optional<store::ObjectKey> secret;      // whose user this host is
+  std::optional<store::ObjectRef> unresolved;  // the object that named it, if it cannot be used
+  std::vector<store::Problem> secret_problems;
+  std::shared_ptr<const ir::TlsHostT> listed;
 };
 struct ClusterEntry {
   ClusterUse use;
@@ -38,18 +46,31 @@ struct ClusterEntry {
   std::string external_host;  // a name that somebody has to resolve
   std::vector<store::Problem> problems;
 };
+// What the users of a Secret get.
+struct CertificateVerdict {
+  std::shared_ptr<const ir::CertificateT> certificate;  // null: none
+  std::vector<std::string> names;                       // of the certificate
+  bool resolved = true, pending = false;
+  std::string reason, text;  // of the problem that each user has; empty = none
+  store::Severity severity = store::Severity::error;
+  bool operator==(const CertificateVerdict&) const = default;
+};
 struct CertificateEntry {
   std::shared_ptr<const store::Secret> source;
   CheckedCertificate checked;
   std::shared_ptr<const ir::CertificateT> last_good;
   std::vector<std::string> last_good_names;
+  CertificateVerdict verdict;
+  int64_t judge_again = INT64_MAX;  // when time alone may change the verdict
+  std::set<std::string> hosts;      // TLS hosts that use it
+  bool is_default = false;
 };
 // What a change touches; filled while walking the difference between two snapshots.
 struct Dirty {
-  std::set<store::ObjectRef> objects;
+  std::set<store::ObjectRef> objects, statuses;
   std::set<std::string> hosts, tls_hosts, clusters;
-  std::set<store::ObjectKey> services, slice_services;
-  bool everything = false;
+  std::set<store::ObjectKey> services, slice_services, secrets;
+  bool everything = false, external_names = false;
 };
 
 struct Translator::Memo {
@@ -70,11 +91,18 @@ struct Translator::Memo {
   std::map<std::string, TlsEntry> tls;
   std::map<std::string, ClusterEntry> clusters;
   std::map<store::ObjectKey, CertificateEntry> certificates;
-  std::unique_ptr<ir::RouteT> fallback;  // the controller's default backend
+  std::set<std::pair<int64_t, store::ObjectKey>> judge_again;  // of the certificates
+  int64_t judged_at = 0;
+  std::optional<store::ObjectKey> default_certificate;
+  std::vector<store::Problem> default_problems;
+  std::map<store::ObjectRef, size_t> unresolved;  // how many TLS hosts of an object lack their Secret
+  std::unique_ptr<ir::RouteT> fallback;           // the controller's default backend
   Plan fallback_plan;
+  ProblemList problems;
+  Translation out;
 
   void reset();
-  void update(const store::Snapshot& snapshot, const config::Options& new_options);
+  void update(const store::Snapshot& snapshot, const config::Options& new_options, int64_t now);
 
  private:
   void diff(const store::Snapshot& snapshot, Dirty& dirty);
@@ -87,8 +115,19 @@ struct Translator::Memo {
   void update_tls(Dirty& dirty);
   void judge_tls(const std::string& host, TlsEntry& entry);
   [[nodiscard]] bool has_tls(const std::string& host) const;
-  void update_hosts(const Dirty& dirty);
-  void update_clusters(const Dirty& dirty);
+  void update_hosts(Dirty& dirty);
+  void update_clusters(Dirty& dirty);
+  // memo_certificates.cpp
+  void use_secret(const std::optional<store::ObjectKey>& key, const std::string& host, bool use, Dirty& dirty);
+  void update_certificates(const store::Snapshot& snapshot, int64_t now, Dirty& dirty);
+  void judge_secrets(const store::Snapshot& snapshot, int64_t now, Dirty& dirty);
+  [[nodiscard]] CertificateVerdict judge_secret(const store::Snapshot& snapshot, const store::ObjectKey& key,
+                                                CertificateEntry& entry, int64_t now) const;
+  void drop_tls(const std::string& host, TlsEntry& entry, Dirty& dirty);
+  void list_tls(const std::string& host, TlsEntry& entry, Dirty& dirty);
+  // translator.cpp: the lists of `out`
+  void list_all(const Dirty& dirty);
+  void list_clusters(const Dirty& dirty);
 };
 
 }  // namespace sluice::translate

@@ -34,6 +34,7 @@ bool Translator::Memo::has_tls(const std::string& host) const {
 }
 
 void Translator::Memo::judge_tls(const std::string& host, TlsEntry& entry) {
+  problems.remove(entry.problems);
   entry.problems.clear();
   std::vector<std::pair<const Plan*, const TlsClaim*>> claims;
   for (const auto& [ref, index] : entry.claims) {
@@ -68,10 +69,11 @@ void Translator::Memo::judge_tls(const std::string& host, TlsEntry& entry) {
   entry.has_tls = winner != nullptr;
   entry.winner = winner != nullptr ? winner->first->ref : store::ObjectRef{};
   entry.claim = winner != nullptr ? *winner->second : TlsClaim{};
+  problems.add(entry.problems);
 }
 
 void Translator::Memo::update_tls(Dirty& dirty) {
-  std::set<std::string> names = dirty.tls_hosts;
+  std::set<std::string>& names = dirty.tls_hosts;
   for (const auto& host : dirty.hosts) {
     if (tls.contains(host)) names.insert(host);  // its owner may have changed
   }
@@ -90,7 +92,10 @@ void Translator::Memo::update_tls(Dirty& dirty) {
         }
       }
     }
-    if (found->second.claims.empty()) tls.erase(found);
+    if (found->second.claims.empty()) {
+      drop_tls(host, found->second, dirty);
+      tls.erase(found);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // Snapshot -> what the data plane is to do. Pure: no clock, no I/O, no randomness; the same objects give the same
 // answer on every replica. Never fails whole: what cannot be honoured becomes a Problem and answers its error status,
-// everything else is served. Translator memoises per object, so the cost of one change is the cost of what it touches;
-// translate() from scratch gives equal bytes (tested).
+// everything else is served. Translator memoises per object and keeps the result up to date, so the cost of one change
+// is the cost of what it touches; translate() from scratch gives equal bytes (tested).
 #pragma once
 #include <memory>
 #include <vector>
@@ -37,7 +37,7 @@ struct Translation {
   std::vector<std::shared_ptr<const ir::ClusterT>> clusters;            // by name
   std::vector<std::shared_ptr<const ir::ClusterEndpointsT>> endpoints;  // by name
   std::vector<std::shared_ptr<const ir::CertificateT>> certificates;    // by id
-  std::vector<ir::TlsHostT> tls_hosts;                                  // by host
+  std::vector<std::shared_ptr<const ir::TlsHostT>> tls_hosts;           // by host
   std::string default_certificate;
   std::vector<ir::ListenerT> listeners;  // by name
   ir::SettingsT settings;
@@ -47,7 +47,8 @@ struct Translation {
       wanted_secrets;  // Secrets and ConfigMaps that accepted objects name: the source fetches these and no others
   std::vector<store::ObjectKey> wanted_config_maps;
   std::vector<ExternalName> external_names;
-  size_t secrets_pending = 0;  // wanted Secrets that exist but are not loaded yet: the first push waits for them
+  uint64_t wanted_version = 0;  // another one whenever the wanted lists are others
+  size_t secrets_pending = 0;   // wanted Secrets that exist but are not loaded yet: the first push waits for them
 };
 
 class Translator {
@@ -56,8 +57,9 @@ class Translator {
   ~Translator();
   // `options` may change between calls (that drops the memo). Certificates keep their last good form within their
   // validity: the one thing remembered. Time is an input: `now` in Unix seconds tells expired certificates; 0 = not
-  // judged.
-  [[nodiscard]] Translation translate(const store::Snapshot& snapshot, const config::Options& options, int64_t now = 0);
+  // judged. The result is the translator's own, brought up to date by the next call.
+  [[nodiscard]] const Translation& translate(const store::Snapshot& snapshot, const config::Options& options,
+                                             int64_t now = 0);
 
  private:
   struct Memo;
