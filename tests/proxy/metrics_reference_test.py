@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """docs/reference/metrics.md against a live scrape of both planes: names, types, labels and help texts are the same, and nothing is missing on either side.
 metrics_reference_test.py --write writes the page. Beside that: the control plane's admin port from outside."""
+import json
 import os
 import re
+import select
 import socket
+import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, ROOT, Gateway, Origin, ingress, make_certificate, read_answer, service, slurp, tls_secret  # noqa: E402
+from lib.gateway import BIN, CLASS, ROOT, Gateway, Origin, ingress, make_certificate, read_answer, service, slurp, tls_secret  # noqa: E402
 
 PAGE = os.path.join(ROOT, 'docs', 'reference', 'metrics.md')
 HEAD = """# Metrics
@@ -114,10 +117,6 @@ class MetricsReference(unittest.TestCase):
 class NotReady(unittest.TestCase):
     def test_readyz_says_what_is_missing(self):
         # Without a data plane on its socket.
-        import json
-        import select
-        import subprocess
-        from lib.gateway import BIN
         with Gateway([CLASS], admin=False, args=['--controlplane-admin-port', '0']) as gw:
             p = subprocess.Popen([os.path.join(BIN, 'sluice-controlplane'), '--manifests', gw.folder, '--socket', os.path.join(gw.work, 'other.sock'), '--admin-port', '0'],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -125,7 +124,7 @@ class NotReady(unittest.TestCase):
                 port = None
                 while port is None and select.select([p.stderr], [], [], 30)[0]:
                     line = json.loads(p.stderr.readline())
-                    port = int(line['port']) if line.get('message', line.get('msg')) == 'admin port' else None
+                    port = int(line['port']) if line.get('msg') == 'admin port' else None
                 status, _, body = gw.get('/readyz', host='admin', port=port)
                 self.assertEqual((status, body.decode()), (503, 'not ready; still missing:\n- a data plane on the push socket\n'))
                 self.assertEqual(gw.get('/healthz', host='admin', port=port)[0], 200)

@@ -1,13 +1,17 @@
 // The memo changes nothing but the cost: after any change, incremental translation and compilation give the bytes,
-// problems and statuses that a start from scratch gives.
+// problems and statuses that a start from scratch gives. Changes go through the real store, so that its journal, and
+// what happens without it, is part of what is checked.
 #include <algorithm>
+#include <fstream>
 #include <random>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "common/ir/verify.h"
 #include "controlplane/compile/compile.h"
+#include "controlplane/store/store.h"
 #include "tests/unit/controlplane/compile/yaml_objects.h"
 
 namespace sluice {
@@ -20,15 +24,18 @@ class World {
     store::IngressClass ours;
     ours.meta.name = "sluice";
     ours.controller = config::kControllerName;
-    test::put(snapshot, ours);
+    put(ours);
     options.http_port = 80;
     options.https_port = 443;
     options.default_certificate = store::ObjectKey{"ns0", "absent"};
     for (int i = 0; i < 20; ++i) change();
   }
 
+  [[nodiscard]] const store::Snapshot& snapshot() const { return store_.snapshot(); }
+
   void change() {
-    switch (pick(12)) {
+    ++changes_;
+    switch (pick(15)) {
       case 0:
       case 1:
       case 2:
@@ -45,15 +52,29 @@ class World {
       case 9:
         return ingress_class();
       case 10:
-        erase(snapshot.ingresses);
-        return erase(snapshot.routes);
+        erase(store::Kind::ingress, snapshot().ingresses);
+        return erase(store::Kind::route, snapshot().routes);
+      case 11:
+      case 12:
+        return secret();
+      case 13:
+        return relist();
       default:
-        if (chance(50)) return erase(snapshot.services);
-        return erase(snapshot.endpoint_slices);
+        if (chance(50)) return erase(store::Kind::service, snapshot().services);
+        return erase(store::Kind::endpoint_slice, snapshot().endpoint_slices);
     }
   }
+  // Time goes to and fro: unknown, before the certificates' validity, within it, after it.
+  void change_time() {
+    static constexpr int64_t kTimes[] = {0, 1'000'000'000, 1'900'000'000, 3'000'000'000};
+    now = kTimes[pick(std::size(kTimes))];
+  }
   void change_options() {
-    switch (pick(4)) {
+    switch (pick(5)) {
+      case 3:
+        options.default_certificate.reset();
+        if (chance(60)) options.default_certificate = store::ObjectKey{ns(), cert_name()};
+        break;
       case 0:
         options.host_ownership =
             chance(50) ? config::Options::HostOwnership::shared : config::Options::HostOwnership::per_namespace;
@@ -71,10 +92,11 @@ class World {
     }
   }
 
-  store::Snapshot snapshot;
   config::Options options;
+  int64_t now = 0;
 
  private:
+  void put(store::Object object) { store_.apply(store::Upsert{std::move(object)}); }
   size_t pick(size_t count) { return std::uniform_int_distribution<size_t>(0, count - 1)(random_); }
   bool chance(size_t percent) { return pick(100) < percent; }
   std::string ns() { return fmt::format("ns{}", pick(2)); }
@@ -121,9 +143,9 @@ class World {
     if (chance(40))
       out.tls.push_back({chance(20) ? std::vector<std::string>{}
                                     : std::vector<std::string>{host().empty() ? "c.com" : "a.x.com", "*.x.com"},
-                         chance(30) ? "" : fmt::format("cert{}", pick(2))});
+                         chance(30) ? "" : cert_name()});
     if (chance(20)) out.meta.annotations["sluice.dev/ssl-redirect"] = chance(50) ? "true" : "no";
-    test::put(snapshot, out);
+    put(out);
   }
   void route() {
     auto out = named<store::Route>(fmt::format("r{}", pick(4)));
@@ -140,7 +162,7 @@ class World {
       else rule.backend_refs.push_back({"", "Service", "", service_name(), 80, static_cast<uint32_t>(pick(3))});
       out.rules.push_back(rule);
     }
-    test::put(snapshot, out);
+    put(out);
   }
   void service() {
     auto out = named<store::Service>(service_name());
@@ -148,7 +170,7 @@ class World {
     out.external_name = "e.example.com";
     out.ports.push_back({"http", 80, "TCP", "80", chance(20) ? "https" : ""});
     if (chance(50)) out.ports.push_back({"more", 81, "TCP", "81", ""});
-    test::put(snapshot, out);
+    put(out);
   }
   void slice() {
     auto out = named<store::EndpointSlice>(fmt::format("e{}", pick(4)));
@@ -162,7 +184,7 @@ class World {
       endpoint.terminating = chance(30);
       out.endpoints.push_back(endpoint);
     }
-    test::put(snapshot, out);
+    put(out);
   }
   void ingress_class() {
     store::IngressClass out;
@@ -170,14 +192,65 @@ class World {
     out.controller = chance(85) ? config::kControllerName : "other";
     out.is_default = chance(50);
     if (chance(30)) out.meta.annotations["sluice.dev/ssl-redirect"] = "false";
-    test::put(snapshot, out);
+    put(out);
   }
   template <class Map>
-  void erase(Map& map) {
-    for (auto& version : snapshot.kind_versions) ++version;
-    if (!map.empty()) map.erase(std::next(map.begin(), static_cast<ptrdiff_t>(pick(map.size()))));
+  void erase(store::Kind kind, const Map& map) {
+    if (map.empty()) return;
+    store_.apply(store::Delete{{kind, std::next(map.begin(), static_cast<ptrdiff_t>(pick(map.size())))->first}});
+  }
+  // A whole list anew, in which some are missing, and others carry another version and nothing else.
+  void relist() {
+    const auto replace = [&](store::Kind kind, const auto& map) {
+      store::Replace list{kind, {}};
+      for (const auto& [key, object] : map) {
+        if (chance(10)) continue;
+        auto copy = *object;
+        if (chance(30)) copy.meta.resource_version = std::to_string(changes_);
+        list.objects.emplace_back(std::move(copy));
+      }
+      store_.apply(std::move(list));
+    };
+    switch (pick(4)) {
+      case 0:
+        return replace(store::Kind::ingress, snapshot().ingresses);
+      case 1:
+        return replace(store::Kind::service, snapshot().services);
+      case 2:
+        return replace(store::Kind::endpoint_slice, snapshot().endpoint_slices);
+      default:
+        return replace(store::Kind::route, snapshot().routes);
+    }
+  }
+  // Names move on, so that there are always Secrets that are not there yet.
+  std::string cert_name() { return fmt::format("cert{}", pick(2) + changes_ / 150); }
+  // Absent, metadata only, broken, good: only forward, because a certificate that was good once is remembered, which a
+  // start from scratch cannot know.
+  void secret() {
+    auto out = named<store::Secret>(cert_name());
+    size_t& stage = stages_[out.meta.key()];
+    stage = std::min<size_t>(stage + pick(2), 3);
+    if (stage == 0) return;
+    out.loaded = stage > 1;
+    out.type = "kubernetes.io/tls";
+    if (stage == 2) out.data["tls.crt"] = SecretBytes("nonsense");
+    if (stage == 3) {
+      const std::string name = chance(50) ? "a.example.com" : "wildcard";
+      out.data["tls.crt"] = SecretBytes(certificate_file(name + ".crt"));
+      out.data["tls.key"] = SecretBytes(certificate_file(name + ".key"));
+    }
+    put(out);
+  }
+  static std::string certificate_file(const std::string& name) {
+    std::ifstream in(std::string(SLUICE_SOURCE_DIR) + "/tests/golden/certs/" + name);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
   }
 
+  store::Store store_;
+  std::map<store::ObjectKey, size_t> stages_;
+  size_t changes_ = 0;
   std::mt19937 random_;
   int64_t generation_ = 0;
 };
@@ -187,43 +260,88 @@ bool same_status(const translate::ObjectStatus& a, const translate::ObjectStatus
          a.resolved_refs == b.resolved_refs && a.parents == b.parents;
 }
 
+// A translator with its compiler, and what they made last.
+struct Chain {
+  translate::Translator translator;
+  compile::Compiler compiler;
+  translate::Translation translation;
+  compile::Compiled compiled;
+  void run(const store::Snapshot& snapshot, const World& world) {
+    translation = translator.translate(snapshot, world.options, world.now);
+    compiled = compiler.compile(translation);
+  }
+};
+
+void expect_equal(const Chain& chain, const Chain& fresh, const std::string& where) {
+  for (size_t part = 0; part < ir::kParts; ++part) {
+    ASSERT_EQ(*chain.compiled.parts[part].bytes, *fresh.compiled.parts[part].bytes) << where << " part " << part;
+    ASSERT_EQ(chain.compiled.parts[part].hash, fresh.compiled.parts[part].hash) << where;
+    const Status verified = ir::verify_part(static_cast<ir::PartKind>(part), *chain.compiled.parts[part].bytes);
+    ASSERT_TRUE(verified.has_value()) << where << " part " << part << ": " << verified.error().message;
+  }
+  const translate::Translation &a = chain.translation, &b = fresh.translation;
+  ASSERT_EQ(a.problems, b.problems) << where;
+  ASSERT_EQ(a.wanted_secrets, b.wanted_secrets) << where;
+  ASSERT_EQ(a.secrets_pending, b.secrets_pending) << where;
+  ASSERT_EQ(a.default_certificate, b.default_certificate) << where;
+  ASSERT_EQ(a.external_names, b.external_names) << where;
+  ASSERT_TRUE(std::ranges::equal(a.statuses, b.statuses, same_status)) << where;
+}
+
 class Incremental : public testing::TestWithParam<uint32_t> {};
 
 TEST_P(Incremental, EqualsFromScratch) {
   World world(GetParam());
-  translate::Translator translator;
-  compile::Compiler compiler;
+  Chain each, some, compared;
   for (int step = 0; step < 400; ++step) {
     // Bursts, too: several changes may be one snapshot.
     for (size_t changes = 1 + static_cast<size_t>(step % 3); changes > 0; --changes) world.change();
     if (step % 40 == 39) world.change_options();
-    const auto translation = translator.translate(world.snapshot, world.options);
-    const auto compiled = compiler.compile(translation);
-    translate::Translator fresh_translator;
-    compile::Compiler fresh_compiler;
-    const auto fresh = fresh_translator.translate(world.snapshot, world.options);
-    const auto fresh_compiled = fresh_compiler.compile(fresh);
-    for (size_t part = 0; part < ir::kParts; ++part) {
-      ASSERT_EQ(*compiled.parts[part].bytes, *fresh_compiled.parts[part].bytes) << "step " << step << " part " << part;
-      ASSERT_EQ(compiled.parts[part].hash, fresh_compiled.parts[part].hash);
-      const Status verified = ir::verify_part(static_cast<ir::PartKind>(part), *compiled.parts[part].bytes);
-      ASSERT_TRUE(verified.has_value()) << "step " << step << " part " << part << ": " << verified.error().message;
+    if (step % 25 == 24) world.change_time();
+    Chain fresh;
+    fresh.run(world.snapshot(), world);
+    each.run(world.snapshot(), world);
+    expect_equal(each, fresh, fmt::format("step {}", step));
+    if (step % 7 == 0) {
+      some.run(world.snapshot(), world);
+      expect_equal(some, fresh, fmt::format("step {}, every seventh", step));
     }
-    ASSERT_EQ(translation.problems, fresh.problems) << "step " << step;
-    ASSERT_EQ(translation.wanted_secrets, fresh.wanted_secrets);
-    ASSERT_EQ(translation.external_names, fresh.external_names);
-    ASSERT_TRUE(std::ranges::equal(translation.statuses, fresh.statuses, same_status)) << "step " << step;
+    if (step % 5 == 0) {
+      store::Snapshot uncounted = world.snapshot();
+      uncounted.kind_versions = {};
+      compared.run(uncounted, world);
+      expect_equal(compared, fresh, fmt::format("step {}, without versions", step));
+    }
+    if (HasFatalFailure()) return;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, Incremental, testing::Range(1u, 9u));
+INSTANTIATE_TEST_SUITE_P(Seeds, Incremental, testing::Range(1u, 17u));
+
+// Time alone: nothing changed but the hour.
+TEST(Memo, ExpiryNeedsNoChange) {
+  for (uint32_t seed = 1; seed < 5; ++seed) {
+    World world(seed);
+    for (int i = 0; i < 600; ++i) world.change();
+    Chain chain;
+    for (const int64_t now : {int64_t{1}, int64_t{1'900'000'000}, int64_t{1'900'000'001}, int64_t{3'000'000'000}}) {
+      world.now = now;
+      chain.run(world.snapshot(), world);
+      Chain fresh;
+      fresh.run(world.snapshot(), world);
+      // Beyond its validity nothing is kept that a fresh start would not have.
+      expect_equal(chain, fresh, fmt::format("seed {} at {}", seed, now));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
 
 TEST(Memo, UntouchedHostsAndEndpointsKeepTheirAddress) {
   World world(7);
   translate::Translator translator;
   compile::Compiler compiler;
-  const auto before = translator.translate(world.snapshot, world.options);
-  const auto same = translator.translate(world.snapshot, world.options);
+  const auto before = translator.translate(world.snapshot(), world.options);
+  const auto same = translator.translate(world.snapshot(), world.options);
   EXPECT_EQ(before.hosts, same.hosts);
   EXPECT_EQ(before.clusters, same.clusters);
   EXPECT_EQ(before.endpoints, same.endpoints);
@@ -235,7 +353,7 @@ TEST(Compile, HashesAreOfTheContent) {
   World world(3);
   translate::Translator translator;
   compile::Compiler compiler;
-  const auto compiled = compiler.compile(translator.translate(world.snapshot, world.options));
+  const auto compiled = compiler.compile(translator.translate(world.snapshot(), world.options));
   const auto* table = ir::GetRouteTable(compiled.parts[0].bytes->data());
   ASSERT_GT(table->hosts()->size(), 1u);
   std::set<uint64_t> hashes;

@@ -76,6 +76,26 @@ TEST(Store, AnUndecodableObjectLeavesTheSnapshotAndKeepsItsProblem) {
   EXPECT_TRUE(store.problems().empty()) << "gone with the object";
 }
 
+TEST(Store, TheJournalNamesWhatEachVersionTouched) {
+  Store store;
+  const auto& versions = store.snapshot().kind_versions;
+  const auto& journals = store.snapshot().journals;
+  const auto kind = static_cast<size_t>(Kind::service);
+  store.apply(Upsert{service("a", "x")});
+  store.apply(Delete{ref("a", "y")});  // touched, though nothing was there
+  store.apply(Undecodable{ref("b", "z"), {problem(ref("b", "z"))}});
+  EXPECT_EQ(journals[kind].keys, (std::vector<ObjectKey>{{"a", "x"}, {"a", "y"}, {"b", "z"}}));
+  EXPECT_EQ(journals[kind].from + journals[kind].keys.size(), versions[kind]);
+  EXPECT_TRUE(journals[static_cast<size_t>(Kind::ingress)].keys.empty());
+  store.apply(Replace{Kind::service, {service("a", "x")}});
+  EXPECT_TRUE(journals[kind].keys.empty()) << "a whole list: everything may be another one";
+  EXPECT_EQ(journals[kind].from, versions[kind]);
+  for (int i = 0; i < 10'000; ++i) store.apply(Upsert{service("a", std::to_string(i))});
+  EXPECT_LE(journals[kind].keys.size(), 4096u);
+  EXPECT_EQ(journals[kind].keys.back(), (ObjectKey{"a", "9999"}));
+  EXPECT_EQ(journals[kind].from + journals[kind].keys.size(), versions[kind]);
+}
+
 TEST(Coalescer, ASingleChangeWaitsTwoMilliseconds) {
   Coalescer coalescer;
   EXPECT_FALSE(coalescer.due_ms());
