@@ -125,8 +125,8 @@ class NotReady(unittest.TestCase):
                 while port is None and select.select([p.stderr], [], [], 30)[0]:
                     line = json.loads(p.stderr.readline())
                     port = int(line['port']) if line.get('msg') == 'admin port' else None
-                status, _, body = gw.get('/readyz', host='admin', port=port)
-                self.assertEqual((status, body.decode()), (503, 'not ready; still missing:\n- a data plane on the push socket\n'))
+                missing = (503, b'not ready; still missing:\n- a data plane on the push socket\n')
+                gw.until(lambda: gw.get('/readyz', host='admin', port=port)[::2] == missing, what='a state is made, and nobody there to take it')
                 self.assertEqual(gw.get('/healthz', host='admin', port=port)[0], 200)
             finally:
                 p.terminate()
