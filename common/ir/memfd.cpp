@@ -13,9 +13,21 @@ namespace {
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 }
 
-Result<UniqueFd> make_sealed(const char* name, std::span<const std::byte> bytes) {
+Result<UniqueFd> make_room(const char* name, size_t bytes) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return fail("memfd_create {}: {}", name, std::strerror(errno));
+  if (bytes > 0 && fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0)
+    return fail("memfd {} of {} bytes: {}", name, bytes, std::strerror(errno));
+  return fd;
+}
+
+Result<UniqueFd> make_sealed(const char* name, std::span<const std::byte> bytes, UniqueFd room) {
+  UniqueFd fd = std::move(room);
+  if (!fd) {
+    auto made = make_room(name, 0);
+    if (!made) return std::unexpected(made.error());
+    fd = std::move(*made);
+  }
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
@@ -23,6 +35,9 @@ Result<UniqueFd> make_sealed(const char* name, std::span<const std::byte> bytes)
     if (n <= 0) return fail("write memfd {}: {}", name, std::strerror(errno));
     done += static_cast<size_t>(n);
   }
+  // Room that was left over goes.
+  if (ftruncate(fd.get(), static_cast<off_t>(bytes.size())) != 0)
+    return fail("memfd {}: {}", name, std::strerror(errno));
   if (fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return fail("seal memfd {}: {}", name, std::strerror(errno));
   return fd;
 }

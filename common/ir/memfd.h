@@ -10,8 +10,11 @@
 
 namespace sluice::ir {
 
-// Copies bytes into a new memfd (name shows in /proc) and seals it.
-[[nodiscard]] Result<UniqueFd> make_sealed(const char* name, std::span<const std::byte> bytes);
+// An empty memfd (name shows in /proc) that has its pages already: most of what filling a new one costs is finding
+// them.
+[[nodiscard]] Result<UniqueFd> make_room(const char* name, size_t bytes);
+// Copies bytes into `room`, or without it into a new memfd, and seals it.
+[[nodiscard]] Result<UniqueFd> make_sealed(const char* name, std::span<const std::byte> bytes, UniqueFd room = {});
 
 // A read-only mapping; unmapped when destroyed. Moves only.
 class Mapping {

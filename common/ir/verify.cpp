@@ -110,20 +110,23 @@ Status listeners(const flatbuffers::Vector<flatbuffers::Offset<Listener>>* list)
   return {};
 }
 
+Status cluster(const Cluster& cluster) {
+  if (cluster.lb() > LbPolicy::MAX) return fail("policy {}", static_cast<int>(cluster.lb()));
+  if (cluster.protocol() > UpstreamProtocol::MAX) return fail("protocol {}", static_cast<int>(cluster.protocol()));
+  if (Status ok = check::origin(cluster.origin()); !ok) return ok;
+  if (cluster.tls() == nullptr) return {};
+  if (Status ok = text("SNI", cluster.tls()->sni(), kMaxHostBytes); !ok) return ok;
+  if (view(cluster.tls()->ca_pem()).size() > kMaxPemBytes)
+    return fail("CA of {} bytes", view(cluster.tls()->ca_pem()).size());
+  return {};
+}
+
 Status clusters(const flatbuffers::Vector<flatbuffers::Offset<Cluster>>* list) {
   if (Status ok = sorted("cluster", list, kMaxNameBytes, [](const Cluster& cluster) { return cluster.name(); }); !ok)
     return ok;
   for (size_t i = 0; i < count(list); ++i) {
-    const Cluster& cluster = *list->Get(static_cast<uoffset_t>(i));
-    const std::string where = fmt::format("cluster {}", view(cluster.name()));
-    if (cluster.lb() > LbPolicy::MAX) return fail("{}: policy {}", where, static_cast<int>(cluster.lb()));
-    if (cluster.protocol() > UpstreamProtocol::MAX)
-      return fail("{}: protocol {}", where, static_cast<int>(cluster.protocol()));
-    if (Status ok = check::origin(cluster.origin()); !ok) return at(where, ok);
-    if (cluster.tls() == nullptr) continue;
-    if (Status ok = text("SNI", cluster.tls()->sni(), kMaxHostBytes); !ok) return at(where, ok);
-    if (view(cluster.tls()->ca_pem()).size() > kMaxPemBytes)
-      return fail("{}: CA of {} bytes", where, view(cluster.tls()->ca_pem()).size());
+    const Cluster& here = *list->Get(static_cast<uoffset_t>(i));
+    if (Status ok = cluster(here); !ok) return at(fmt::format("cluster {}", view(here.name())), ok);
   }
   return {};
 }
@@ -145,33 +148,86 @@ class Aligned {
   std::span<const std::byte> bytes_;
 };
 
-Status hosts(const RouteTable& table) {
+// The virtual hosts of a table that passed before, asked for in their order.
+class KnownHosts {
+ public:
+  // `table`: what is to be verified, its lists sorted already. A route names clusters of its table: if one of the known
+  // table's is gone, no host is taken for known.
+  KnownHosts(const RouteTable& table, std::span<const std::byte> known) {
+    if (known.empty()) return;
+    const auto& before = *flatbuffers::GetRoot<RouteTable>(known.data());
+    const auto* now = table.clusters();
+    size_t next = 0;
+    for (size_t i = 0; i < count(before.clusters()); ++i, ++next) {
+      const std::string_view name = view(before.clusters()->Get(static_cast<uoffset_t>(i))->name());
+      while (next < count(now) && view(now->Get(static_cast<uoffset_t>(next))->name()) < name) ++next;
+      if (next == count(now) || view(now->Get(static_cast<uoffset_t>(next))->name()) != name) return;
+    }
+    hosts_ = before.hosts();
+  }
+  [[nodiscard]] bool holds(const VirtualHostRef& host) {
+    for (; next_ < count(hosts_); ++next_) {
+      const VirtualHostRef& known = *hosts_->Get(static_cast<uoffset_t>(next_));
+      if (view(known.host()) < view(host.host())) continue;
+      return view(known.host()) == view(host.host()) && known.data()->size() == host.data()->size() &&
+             std::memcmp(known.data()->data(), host.data()->data(), host.data()->size()) == 0;
+    }
+    return false;
+  }
+
+ private:
+  const flatbuffers::Vector<flatbuffers::Offset<VirtualHostRef>>* hosts_ = nullptr;
+  size_t next_ = 0;
+};
+
+Status host(const VirtualHostRef& ref, const RouteTable& table) {
+  const Aligned data(*ref.data());
+  auto host = root<VirtualHost>("virtual host", data.bytes());
+  if (!host) return std::unexpected(host.error());
+  if (view((*host)->host()) != view(ref.host())) return fail("content is of host '{}'", view((*host)->host()));
+  return check::virtual_host(**host, table);
+}
+
+Status hosts(const RouteTable& table, std::span<const std::byte> known_table) {
   const auto* list = table.hosts();
   if (Status ok = sorted("host", list, kMaxHostBytes, [](const VirtualHostRef& host) { return host.host(); }); !ok)
     return ok;
+  KnownHosts known(table, known_table);
   for (size_t i = 0; i < count(list); ++i) {
     const VirtualHostRef& ref = *list->Get(static_cast<uoffset_t>(i));
-    const std::string where = fmt::format("host {}", view(ref.host()));
-    if (view(ref.host()).empty() || ref.data() == nullptr) return fail("{}: name or content is missing", where);
-    const Aligned data(*ref.data());
-    auto host = root<VirtualHost>("virtual host", data.bytes());
-    if (!host) return fail("{}: {}", where, host.error().message);
-    if (view((*host)->host()) != view(ref.host()))
-      return fail("{}: content is of host '{}'", where, view((*host)->host()));
-    if (Status ok = check::virtual_host(**host, table); !ok) return at(where, ok);
+    if (view(ref.host()).empty() || ref.data() == nullptr)
+      return fail("host {}: name or content is missing", view(ref.host()));
+    if (known.holds(ref)) continue;
+    if (Status ok = host(ref, table); !ok) return at(fmt::format("host {}", view(ref.host())), ok);
+  }
+  return {};
+}
+
+Status endpoints(const ClusterEndpoints& cluster) {
+  if (Status ok = text("empty_reason", cluster.empty_reason(), kMaxNameBytes); !ok) return ok;
+  std::tuple<uint64_t, uint64_t, uint16_t> before;
+  for (size_t k = 0; k < count(cluster.endpoints()); ++k) {
+    const Endpoint& endpoint = *cluster.endpoints()->Get(static_cast<uoffset_t>(k));
+    if (endpoint.address() == nullptr || endpoint.port() == 0) return fail("endpoint {} without address or port", k);
+    if (endpoint.state() > EndpointState::MAX)
+      return fail("endpoint {} in state {}", k, static_cast<int>(endpoint.state()));
+    if (Status ok = text("zone", endpoint.zone(), kMaxNameBytes); !ok) return ok;
+    const std::tuple here(endpoint.address()->high(), endpoint.address()->low(), endpoint.port());
+    if (k > 0 && !(before < here)) return fail("endpoint {} is not sorted, or twice", k);
+    before = here;
   }
   return {};
 }
 }  // namespace
 
-Status verify_table(std::span<const std::byte> bytes) {
+Status verify_table(std::span<const std::byte> bytes, std::span<const std::byte> known) {
   const auto found = versioned_root<RouteTable>("route table", bytes);
   if (!found) return std::unexpected(found.error());
   const RouteTable& table = **found;
   if (Status ok = settings(table.settings()); !ok) return at("settings", ok);
   if (Status ok = listeners(table.listeners()); !ok) return ok;
   if (Status ok = clusters(table.clusters()); !ok) return ok;
-  if (Status ok = hosts(table); !ok) return ok;
+  if (Status ok = hosts(table, known); !ok) return ok;
   if (Status ok = sorted("TLS host", table.tls_hosts(), kMaxHostBytes, [](const TlsHost& host) { return host.host(); });
       !ok)
     return ok;
@@ -196,21 +252,8 @@ Status verify_endpoints(std::span<const std::byte> bytes) {
       !ok)
     return ok;
   for (size_t i = 0; i < count(list); ++i) {
-    const ClusterEndpoints& cluster = *list->Get(static_cast<uoffset_t>(i));
-    const std::string where = fmt::format("endpoints of {}", view(cluster.name()));
-    if (Status ok = text("empty_reason", cluster.empty_reason(), kMaxNameBytes); !ok) return at(where, ok);
-    std::tuple<uint64_t, uint64_t, uint16_t> before;
-    for (size_t k = 0; k < count(cluster.endpoints()); ++k) {
-      const Endpoint& endpoint = *cluster.endpoints()->Get(static_cast<uoffset_t>(k));
-      if (endpoint.address() == nullptr || endpoint.port() == 0)
-        return fail("{}: endpoint {} without address or port", where, k);
-      if (endpoint.state() > EndpointState::MAX)
-        return fail("{}: endpoint {} in state {}", where, k, static_cast<int>(endpoint.state()));
-      if (Status ok = text("zone", endpoint.zone(), kMaxNameBytes); !ok) return at(where, ok);
-      const std::tuple here(endpoint.address()->high(), endpoint.address()->low(), endpoint.port());
-      if (k > 0 && !(before < here)) return fail("{}: endpoint {} is not sorted, or twice", where, k);
-      before = here;
-    }
+    const ClusterEndpoints& here = *list->Get(static_cast<uoffset_t>(i));
+    if (Status ok = endpoints(here); !ok) return at(fmt::format("endpoints of {}", view(here.name())), ok);
   }
   return {};
 }
@@ -237,10 +280,10 @@ Status verify_secrets(std::span<const std::byte> bytes) {
   return {};
 }
 
-Status verify_part(PartKind kind, std::span<const std::byte> bytes) {
+Status verify_part(PartKind kind, std::span<const std::byte> bytes, std::span<const std::byte> known) {
   switch (kind) {
     case PartKind::table:
-      return verify_table(bytes);
+      return verify_table(bytes, known);
     case PartKind::endpoints:
       return verify_endpoints(bytes);
     case PartKind::secrets:

@@ -2,6 +2,8 @@
 // buffer) and then what it cannot know: versions, sorted unique keys, indexes in range, closed enums and unions,
 // statuses, bounds of strings and numbers, no control bytes where HTTP would be split. Pure; never throws, never
 // crashes whatever the bytes. After it, workers read without further checks.
+// `known`: a part of the same kind that passed before, or nothing. Virtual hosts whose bytes are those of the known
+// table, byte for byte, are not judged again; the verdict is the same with and without it.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -26,9 +28,10 @@ inline constexpr uint32_t kMinRequestLine = 256, kMaxRequestLine = 1u << 20;
 inline constexpr uint32_t kMaxHeaderCount = 10000;
 
 // The error says where: "host a.example.com, route 3: redirect status 399".
-[[nodiscard]] Status verify_table(std::span<const std::byte> bytes);
+[[nodiscard]] Status verify_table(std::span<const std::byte> bytes, std::span<const std::byte> known = {});
 [[nodiscard]] Status verify_endpoints(std::span<const std::byte> bytes);
 [[nodiscard]] Status verify_secrets(std::span<const std::byte> bytes);
-[[nodiscard]] Status verify_part(PartKind kind, std::span<const std::byte> bytes);
+[[nodiscard]] Status verify_part(PartKind kind, std::span<const std::byte> bytes,
+                                 std::span<const std::byte> known = {});
 
 }  // namespace sluice::ir

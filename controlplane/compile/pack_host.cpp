@@ -44,7 +44,18 @@ Offset<ir::Forward> pack_forward(FlatBufferBuilder& builder, const ir::ForwardT&
   return ir::CreateForward(builder, builder.CreateVector(backends));
 }
 
-Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from) {
+// Routes of an object mostly go to the same backends: these are written once for all that follow each other.
+struct LastForward {
+  const ir::ForwardT* from = nullptr;
+  Offset<ir::Forward> packed;
+  Offset<ir::Forward> pack(FlatBufferBuilder& builder, const ir::ForwardT& next) {
+    if (from == nullptr || *from != next) packed = pack_forward(builder, next);
+    from = &next;
+    return packed;
+  }
+};
+
+Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from, LastForward& last) {
   const auto origin = pack_origin(builder, from.origin.get());
   const auto metric = shared(builder, from.metric);
   const auto path = shared(builder, from.path);
@@ -53,7 +64,7 @@ Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from)
   const auto query = list<ir::QueryMatch>(builder, from.query);
   const auto filters = list<ir::Filter>(builder, from.filters);
   const auto* forward = from.action.AsForward();
-  const auto action = forward != nullptr ? pack_forward(builder, *forward).Union() : from.action.Pack(builder);
+  const auto action = forward != nullptr ? last.pack(builder, *forward).Union() : from.action.Pack(builder);
   const auto timeouts = from.timeouts ? ir::Timeouts::Pack(builder, from.timeouts.get()) : Offset<ir::Timeouts>();
   const auto retry = from.retry ? ir::Retry::Pack(builder, from.retry.get()) : Offset<ir::Retry>();
   const auto upgrades = from.upgrades.empty() ? 0 : builder.CreateVectorOfStrings(from.upgrades);
@@ -80,7 +91,8 @@ Offset<flatbuffers::Vector<Offset<ir::PathEntry>>> pack_paths(
 Offset<ir::VirtualHost> pack_host(FlatBufferBuilder& builder, const ir::VirtualHostT& host) {
   std::vector<Offset<ir::Route>> routes;
   routes.reserve(host.routes.size());
-  for (const auto& route : host.routes) routes.push_back(pack_route(builder, *route));
+  LastForward last;
+  for (const auto& route : host.routes) routes.push_back(pack_route(builder, *route, last));
   const auto name = shared(builder, host.host);
   const auto route_list = routes.empty() ? 0 : builder.CreateVector(routes);
   const auto exact = pack_paths(builder, host.exact), prefix = pack_paths(builder, host.prefix);

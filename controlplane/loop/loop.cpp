@@ -62,7 +62,7 @@ void Loop::arm() {
 }
 
 void Loop::run() {
-  coalescer_.done();
+  coalescer_.done(monotonic_ms());
   Round round;
   const uint64_t begin = monotonic_ns();
   round.wait_ns = begin - std::exchange(first_change_ns_, 0);

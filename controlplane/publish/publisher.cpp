@@ -21,6 +21,10 @@ using boost::system::error_code;
 namespace {
 constexpr size_t kMaxPeers = 16;
 constexpr std::chrono::milliseconds kRest{100};
+// Of a part that is worth having pages ready for, and how long nothing must have happened before they are sought.
+constexpr size_t kLargePart = size_t{1} << 20;
+constexpr std::chrono::milliseconds kIdle{50};
+constexpr const char* kNames[] = {"sluice-table", "sluice-endpoints", "sluice-secrets"};
 
 class SocketPublisher final : public Publisher {
  public:
@@ -28,6 +32,7 @@ class SocketPublisher final : public Publisher {
       : io_(io),
         acceptor_(io, listening.release()),
         rest_(io),
+        idle_(io),
         path_(std::move(path)),
         peer_uid_(peer_uid),
         callbacks_(std::move(callbacks)) {
@@ -44,6 +49,7 @@ class SocketPublisher final : public Publisher {
   ir::StateId publish(StateParts parts) override;
 
  private:
+  void make_rooms_later();
   void accept();
   void accept_all();
   void add(UniqueFd fd);
@@ -52,12 +58,13 @@ class SocketPublisher final : public Publisher {
 
   asio::io_context& io_;
   asio::posix::stream_descriptor acceptor_;
-  asio::steady_timer rest_;
+  asio::steady_timer rest_, idle_;
   std::string path_;
   uint32_t peer_uid_;
   Callbacks callbacks_;
   uint64_t boot_ = 0;
   std::shared_ptr<const Published> state_;
+  UniqueFd rooms_[ir::kParts];              // for the next ones of large parts
   std::list<std::shared_ptr<Peer>> peers_;  // in order of their connection
   DataplaneReport report_;                  // of the newest
   // Callbacks of a peer may come after this object is gone, from its last pending handlers.
@@ -71,7 +78,6 @@ ir::StateId SocketPublisher::publish(StateParts parts) {
   next->frame.type = ir::FrameType::state;
   next->frame.id = {boot_, state_ ? state_->frame.id.sequence + 1 : 1};
   next->frame.published_ns = monotonic_ns();
-  static constexpr const char* kNames[] = {"sluice-table", "sluice-endpoints", "sluice-secrets"};
   for (size_t i = 0; i < ir::kParts; ++i) {
     next->frame.hashes[i] = parts.hashes[i];
     next->frame.sizes[i] = parts.bytes[i]->size();
@@ -79,7 +85,7 @@ ir::StateId SocketPublisher::publish(StateParts parts) {
       next->parts[i] = state_->parts[i];
       continue;
     }
-    auto sealed = ir::make_sealed(kNames[i], *parts.bytes[i]);
+    auto sealed = ir::make_sealed(kNames[i], *parts.bytes[i], std::move(rooms_[i]));
     if (!sealed) {
       // Out of memory or descriptors: the state before stays the newest, the next change tries again.
       log::error("state not published", {{"error", sealed.error().message}});
@@ -90,7 +96,23 @@ ir::StateId SocketPublisher::publish(StateParts parts) {
   state_ = std::move(next);
   const auto peers = peers_;  // an offer may close a peer
   for (const auto& peer : peers) peer->offer(state_);
+  make_rooms_later();
   return state_->frame.id;
+}
+
+// A large part's pages are found while nothing is to be done, so that the next change need not wait for it. What cannot
+// be had now is made when it is needed.
+void SocketPublisher::make_rooms_later() {
+  idle_.expires_after(kIdle);
+  auto idle = [this, alive = alive_](error_code error) {
+    if (error || !*alive) return;
+    for (size_t i = 0; i < ir::kParts; ++i) {
+      const size_t size = state_->frame.sizes[i];
+      if (rooms_[i] || size < kLargePart) continue;
+      if (auto room = ir::make_room(kNames[i], size + size / 16)) rooms_[i] = std::move(*room);
+    }
+  };
+  idle_.async_wait(idle);
 }
 
 void SocketPublisher::accept() {

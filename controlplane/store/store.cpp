@@ -169,8 +169,20 @@ size_t Store::size(Kind kind) const {
 }
 
 void Coalescer::changed(uint64_t now_ms) {
-  if (!first_) first_ = now_ms;
-  due_ = std::min(now_ms + kQuietMs, *first_ + kMaxMs);
+  if (!first_) {
+    first_ = now_ms;
+    in_a_row_ = last_round_ && now_ms < *last_round_ + kPauseMs ? in_a_row_ + 1 : 0;
+  }
+  if (in_a_row_ < 2) {
+    due_ = std::min(now_ms + kQuietMs, *first_ + kMaxMs);
+  } else {
+    due_ = *first_ + std::min(kMaxMs << std::min<size_t>(in_a_row_ - 2, 8), kMaxBurstMs);
+  }
+}
+
+void Coalescer::done(uint64_t now_ms) {
+  first_.reset(), due_.reset();
+  last_round_ = now_ms;
 }
 
 }  // namespace sluice::store

@@ -32,17 +32,22 @@ class Store {
 };
 
 // When to translate: a burst of changes becomes one table, a single change waits only a moment. The first change arms a
-// deadline 2 ms away; each further one moves it to 2 ms from then, never beyond 10 ms after the first.
+// deadline 1 ms away; each further one moves it to 1 ms from then, but not beyond 10 ms after the first. Changes that
+// go on and on (a rollout) become few tables: when a third round would follow with less than 20 ms between one and the
+// next change, it waits 10 ms, the next 20, and so on up to 100 ms.
 class Coalescer {
  public:
-  static constexpr uint64_t kQuietMs = 2;
-  static constexpr uint64_t kMaxMs = 10;
+  static constexpr uint64_t kQuietMs = 1;
+  static constexpr uint64_t kMaxMs = 10, kMaxBurstMs = 100;
+  static constexpr uint64_t kPauseMs = 20;
   void changed(uint64_t now_ms);
   [[nodiscard]] std::optional<uint64_t> due_ms() const { return due_; }
-  void done() { first_.reset(), due_.reset(); }
+  // The round has been made.
+  void done(uint64_t now_ms);
 
  private:
-  std::optional<uint64_t> first_, due_;
+  std::optional<uint64_t> first_, due_, last_round_;
+  size_t in_a_row_ = 0;  // rounds before this one without a pause between
 };
 
 }  // namespace sluice::store

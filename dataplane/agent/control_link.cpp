@@ -164,7 +164,9 @@ Status ControlLink::on_part(ir::ReceivedFrame received) {
   // Of a state that was replaced meanwhile, or refused already.
   if (collecting_ == nullptr || frame.id != collecting_->id) return {};
   if (collecting_->parts[kind] != nullptr) return fail("part {} was not asked for", part_name(frame.part));
-  auto part = check_part(frame.part, std::move(received.part), target_.hashes[kind]);
+  const auto& base = last_ != nullptr ? last_ : running_;
+  auto part = check_part(frame.part, std::move(received.part), target_.hashes[kind],
+                         base != nullptr ? base->parts[kind].get() : nullptr);
   if (!part) {
     const ir::StateId id = collecting_->id;
     collecting_.reset();

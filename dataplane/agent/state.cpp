@@ -17,7 +17,7 @@ const char* part_name(ir::PartKind kind) {
 }
 
 std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd,
-                                                                 const ir::ContentHash& hash) {
+                                                                 const ir::ContentHash& hash, const Part* known) {
   auto part = std::make_shared<Part>();
   auto mapping = ir::Mapping::map(fd.get(), ir::kMaxPartBytes);
   if (!mapping) {
@@ -31,7 +31,9 @@ std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind ki
   if (part->hash != hash)
     return std::unexpected(
         PartError{ir::NackReason::bad_hash, fmt::format("{}: other bytes than announced", part_name(kind))});
-  if (Status verified = ir::verify_part(kind, part->bytes()); !verified) {
+  if (Status verified =
+          ir::verify_part(kind, part->bytes(), known != nullptr ? known->bytes() : std::span<const std::byte>());
+      !verified) {
     return std::unexpected(
         PartError{ir::NackReason::bad_schema, fmt::format("{}: {}", part_name(kind), verified.error().message)});
   }

@@ -35,9 +35,11 @@ struct PartError {
   std::string text;
 };
 
-// Maps, hashes and verifies: sealed, of that hash, readable without further checks.
+// Maps, hashes and verifies: sealed, of that hash, readable without further checks. `known`: a part of that kind that
+// passed before, or null; it saves work.
 [[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd,
-                                                                               const ir::ContentHash& hash);
+                                                                               const ir::ContentHash& hash,
+                                                                               const Part* known = nullptr);
 // The same for bytes from disk: copied into a sealed memfd first.
 [[nodiscard]] std::expected<std::shared_ptr<const Part>, PartError> make_part(ir::PartKind kind,
                                                                               std::span<const std::byte> bytes);

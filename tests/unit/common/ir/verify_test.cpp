@@ -250,6 +250,80 @@ TEST(VerifySecrets, CompleteAndBounded) {
   EXPECT_EQ(said([](SecretSetT& set) { set.ticket_keys[0]->key.resize(48); }), "ticket key 0 of 48 bytes, expected 80");
 }
 
+// A table of hosts whose bytes are given.
+std::vector<uint64_t> table_of(RouteTableT table, const std::vector<std::pair<std::string, VirtualHostT>>& hosts,
+                               size_t& size) {
+  for (const auto& [name, host] : hosts) {
+    size_t inner_size = 0;
+    const auto inner = pack<VirtualHost>(host, inner_size);
+    auto reference = std::make_unique<VirtualHostRefT>();
+    reference->host = name;
+    const auto* bytes = reinterpret_cast<const uint8_t*>(inner.data());
+    reference->data.assign(bytes, bytes + inner_size);
+    table.hosts.push_back(std::move(reference));
+  }
+  return pack<RouteTable>(table, size);
+}
+
+// What is known saves work and changes no verdict.
+TEST(VerifyTable, KnownHostsChangeNoVerdict) {
+  const auto host = [](const std::string& name, const std::string& cluster = "ns/web/80") {
+    VirtualHostT out = base_host();
+    out.host = name;
+    out.routes[0]->action.AsForward()->backends[0]->cluster = cluster;
+    return std::pair(name, std::move(out));
+  };
+  const auto with_clusters = [](const std::vector<std::string>& names) {
+    RouteTableT table = base_table();
+    table.clusters.clear();
+    for (const auto& name : names) {
+      table.clusters.push_back(std::make_unique<ClusterT>());
+      table.clusters.back()->name = name;
+    }
+    return table;
+  };
+  VirtualHostT bad = base_host();
+  bad.routes[0]->methods = {"POST", "GET"};
+  VirtualHostT other_name = base_host();  // whole, but not of the host that is said
+  const std::vector<std::pair<std::string, VirtualHostT>> known_hosts = {host("a.example"), host("b.example", "x"),
+                                                                         host("d.example")};
+  size_t known_size = 0;
+  const auto known = table_of(with_clusters({"ns/web/80", "x"}), known_hosts, known_size);
+  const auto known_bytes = std::as_bytes(std::span(known)).first(known_size);
+  ASSERT_TRUE(verify_table(known_bytes));
+  struct Case {
+    RouteTableT table;
+    std::vector<std::pair<std::string, VirtualHostT>> hosts;
+    std::string verdict;
+  };
+  const Case cases[] = {
+      {with_clusters({"ns/web/80", "x"}), known_hosts, ""},
+      {with_clusters({"a", "ns/web/80", "x", "y"}), {host("a.example"), host("c.example", "y"), host("d.example")}, ""},
+      {with_clusters({"ns/web/80", "x"}),
+       {host("a.example"), {"b.example", bad}},
+       "host b.example: content is of host 'a.example'"},
+      {with_clusters({"ns/web/80", "x"}),
+       {{"a.example", bad}, host("d.example")},
+       "host a.example: route 0: methods are not sorted at 'GET'"},
+      {with_clusters({"ns/web/80", "x"}),
+       {host("a.example"), {"d.example", other_name}},
+       "host d.example: content is of host 'a.example'"},
+      // The known host is the same, but its cluster is gone.
+      {with_clusters({"ns/web/80"}), known_hosts, "host b.example: route 0: backend 0: no cluster 'x' in the table"},
+      {with_clusters({"ns/web/80"}), {host("a.example")}, ""},
+  };
+  for (const Case& at : cases) {
+    size_t size = 0;
+    const auto bytes = table_of(at.table, at.hosts, size);
+    const auto all = std::as_bytes(std::span(bytes)).first(size);
+    const Status fresh = verify_table(all), with_known = verify_table(all, known_bytes);
+    EXPECT_EQ(fresh ? "" : fresh.error().message, at.verdict);
+    EXPECT_EQ(with_known ? "" : with_known.error().message, at.verdict);
+    if (!fresh) continue;
+    for (size_t cut = 0; cut < size; cut += 4) EXPECT_FALSE(verify_table(all.first(cut), known_bytes)) << cut;
+  }
+}
+
 TEST(VerifyPart, RefusesEveryCut) {
   size_t size = 0;
   const auto bytes = pack<RouteTable>(base_table(), size);

@@ -96,11 +96,15 @@ TEST(Store, TheJournalNamesWhatEachVersionTouched) {
   EXPECT_EQ(journals[kind].from + journals[kind].keys.size(), versions[kind]);
 }
 
-TEST(Coalescer, ASingleChangeWaitsTwoMilliseconds) {
+TEST(Coalescer, ASingleChangeWaitsAMillisecond) {
   Coalescer coalescer;
   EXPECT_FALSE(coalescer.due_ms());
   coalescer.changed(100);
-  EXPECT_EQ(coalescer.due_ms(), 102u);
+  EXPECT_EQ(coalescer.due_ms(), 101u);
+  coalescer.done(101);
+  EXPECT_FALSE(coalescer.due_ms());
+  coalescer.changed(110);  // the next one soon after is still a single change
+  EXPECT_EQ(coalescer.due_ms(), 111u);
 }
 
 TEST(Coalescer, ABurstIsOneTableAfterAtMostTen) {
@@ -110,10 +114,52 @@ TEST(Coalescer, ABurstIsOneTableAfterAtMostTen) {
     EXPECT_LE(*coalescer.due_ms(), 110u);
   }
   EXPECT_EQ(coalescer.due_ms(), 110u);
-  coalescer.done();
-  EXPECT_FALSE(coalescer.due_ms());
+  coalescer.done(110);
   coalescer.changed(200);
-  EXPECT_EQ(coalescer.due_ms(), 202u);
+  EXPECT_EQ(coalescer.due_ms(), 201u);
+}
+
+struct Run {
+  size_t rounds = 0;
+  uint64_t longest_ms = 0;  // that a change waited
+};
+// A change each `every_ms` for a second, on a clock of its own.
+Run second_of_changes(Coalescer& coalescer, uint64_t begin, uint64_t every_ms) {
+  Run run;
+  std::optional<uint64_t> oldest;
+  for (uint64_t now = begin; now < begin + 1000 || coalescer.due_ms(); ++now) {
+    if (coalescer.due_ms() && *coalescer.due_ms() <= now) {
+      run.longest_ms = std::max(run.longest_ms, now - *oldest);
+      ++run.rounds;
+      coalescer.done(now);
+      oldest.reset();
+    }
+    if (now < begin + 1000 && (now - begin) % every_ms == 0) {
+      coalescer.changed(now);
+      if (!oldest) oldest = now;
+    }
+  }
+  return run;
+}
+
+TEST(Coalescer, ChangesThatGoOnBecomeFewTables) {
+  for (const uint64_t every_ms : {1, 3, 9, 15}) {
+    Coalescer coalescer;
+    const Run run = second_of_changes(coalescer, 1000, every_ms);
+    EXPECT_LE(run.rounds, 18u) << every_ms;
+    EXPECT_GE(run.rounds, 10u) << every_ms;
+    EXPECT_LE(run.longest_ms, 100u) << every_ms;
+    // Over: a single change is a single change again.
+    coalescer.changed(10'000);
+    EXPECT_EQ(coalescer.due_ms(), 10'001u);
+  }
+}
+
+TEST(Coalescer, ChangesWithPausesBetweenDoNotWait) {
+  Coalescer coalescer;
+  const Run run = second_of_changes(coalescer, 1000, 25);
+  EXPECT_EQ(run.rounds, 40u);
+  EXPECT_LE(run.longest_ms, 1u);
 }
 
 }  // namespace
