@@ -98,7 +98,7 @@ Status listeners(const flatbuffers::Vector<flatbuffers::Offset<Listener>>* list)
     for (size_t k = 0; k < count(listener.addresses()); ++k) {
       const flatbuffers::String* literal = listener.addresses()->Get(static_cast<uoffset_t>(k));
       in6_addr parsed;
-      const bool fits = literal->size() == std::strlen(literal->c_str());
+      const bool fits = view(literal).find('\0') == std::string_view::npos;
       if (!fits ||
           (inet_pton(AF_INET, literal->c_str(), &parsed) != 1 && inet_pton(AF_INET6, literal->c_str(), &parsed) != 1)) {
         return fail("listener {}: '{}' is no address", name, view(literal));

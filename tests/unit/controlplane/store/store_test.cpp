@@ -119,24 +119,24 @@ TEST(Coalescer, ABurstIsOneTableAfterAtMostTen) {
   EXPECT_EQ(coalescer.due_ms(), 201u);
 }
 
-struct Run {
+struct Rounds {
   size_t rounds = 0;
   uint64_t longest_ms = 0;  // that a change waited
 };
 // A change each `every_ms` for a second, on a clock of its own.
-Run second_of_changes(Coalescer& coalescer, uint64_t begin, uint64_t every_ms) {
-  Run run;
-  std::optional<uint64_t> oldest;
+Rounds second_of_changes(Coalescer& coalescer, uint64_t begin, uint64_t every_ms) {
+  Rounds run;
+  uint64_t oldest = 0;  // 0 = none waits
   for (uint64_t now = begin; now < begin + 1000 || coalescer.due_ms(); ++now) {
     if (coalescer.due_ms() && *coalescer.due_ms() <= now) {
-      run.longest_ms = std::max(run.longest_ms, now - *oldest);
+      run.longest_ms = std::max(run.longest_ms, now - oldest);
       ++run.rounds;
       coalescer.done(now);
-      oldest.reset();
+      oldest = 0;
     }
     if (now < begin + 1000 && (now - begin) % every_ms == 0) {
       coalescer.changed(now);
-      if (!oldest) oldest = now;
+      if (oldest == 0) oldest = now;
     }
   }
   return run;
@@ -145,7 +145,7 @@ Run second_of_changes(Coalescer& coalescer, uint64_t begin, uint64_t every_ms) {
 TEST(Coalescer, ChangesThatGoOnBecomeFewTables) {
   for (const uint64_t every_ms : {1, 3, 9, 15}) {
     Coalescer coalescer;
-    const Run run = second_of_changes(coalescer, 1000, every_ms);
+    const Rounds run = second_of_changes(coalescer, 1000, every_ms);
     EXPECT_LE(run.rounds, 18u) << every_ms;
     EXPECT_GE(run.rounds, 10u) << every_ms;
     EXPECT_LE(run.longest_ms, 100u) << every_ms;
@@ -157,7 +157,7 @@ TEST(Coalescer, ChangesThatGoOnBecomeFewTables) {
 
 TEST(Coalescer, ChangesWithPausesBetweenDoNotWait) {
   Coalescer coalescer;
-  const Run run = second_of_changes(coalescer, 1000, 25);
+  const Rounds run = second_of_changes(coalescer, 1000, 25);
   EXPECT_EQ(run.rounds, 40u);
   EXPECT_LE(run.longest_ms, 1u);
 }
