@@ -7,8 +7,6 @@
 namespace sluice::source {
 namespace {
 
-using Known = std::map<std::pair<uint64_t, uint64_t>, std::shared_ptr<const ManifestItem>>;
-
 constexpr size_t kLargestObject = 4 << 20;  // decode's bound: what is larger can only be a List
 
 ir::ContentHash hash_of(std::string_view text) {
@@ -17,42 +15,6 @@ ir::ContentHash hash_of(std::string_view text) {
 
 std::string name_of(const store::ObjectRef& ref) {
   return fmt::format("{} {}{}{}", store::kind_name(ref.kind), ref.key.ns, ref.key.ns.empty() ? "" : "/", ref.key.name);
-}
-
-// One JSON text: an object, or a List of them.
-Status take_json(std::string_view json, size_t line, const Known& known, ManifestItems& out, bool in_list = false) {
-  const ir::ContentHash hash = hash_of(json);
-  if (const auto found = known.find({hash.high, hash.low}); found != known.end()) {
-    out.push_back(found->second);
-    return {};
-  }
-  auto decoded = kube::decode(json);
-  const bool large = json.size() > kLargestObject;
-  if (decoded && !decoded->list) {
-    if (!decoded->foreign) out.push_back(std::make_shared<ManifestItem>(ManifestItem{hash, line, std::move(*decoded)}));
-    return {};
-  }
-  if (!decoded && !large) return std::unexpected(decoded.error());
-  if (in_list && large) return fail("an object is larger than {} bytes", kLargestObject);
-  if (in_list) return fail("a List inside a List");
-  const auto list = kube::decode_list(json);
-  if (!list) return std::unexpected(list.error());
-  for (size_t i = 0; i < list->items.size(); ++i) {
-    if (auto status = take_json(list->items[i], line, known, out, true); !status)
-      return fail("items[{}]: {}", i, status.error().message);
-  }
-  return {};
-}
-
-Result<ManifestItems> read_yaml(const Piece& piece, const Known& known) {
-  const auto documents = yaml_to_json(piece.text, size_t{64} << 20, piece.line);
-  if (!documents) return std::unexpected(documents.error());
-  ManifestItems items;
-  for (const JsonDocument& document : *documents) {
-    if (auto status = take_json(document.json, document.line, known, items); !status)
-      return fail("line {}: {}", document.line, status.error().message);
-  }
-  return items;
 }
 
 std::string place(const std::string& file, const ManifestItem& item) {
@@ -73,10 +35,52 @@ void note_problems(const std::string& file, const ManifestItem& item, std::vecto
 
 }  // namespace
 
+// One JSON text: an object, or a List of them.
+Status ManifestSet::take_json(std::string_view json, size_t line, const Known& known, ManifestItems& out,
+                              bool in_list) {
+  const ir::ContentHash hash = hash_of(json);
+  if (const auto found = known.find({hash.high, hash.low}); found != known.end()) {
+    out.push_back(found->second);
+    return {};
+  }
+  ++work_.objects;
+  auto decoded = kube::decode(json);
+  const bool large = json.size() > kLargestObject;
+  if (decoded && !decoded->list) {
+    if (!decoded->foreign) out.push_back(std::make_shared<ManifestItem>(ManifestItem{hash, line, std::move(*decoded)}));
+    return {};
+  }
+  if (!decoded && !large) return std::unexpected(decoded.error());
+  if (in_list && large) return fail("an object is larger than {} bytes", kLargestObject);
+  if (in_list) return fail("a List inside a List");
+  const auto list = kube::decode_list(json);
+  if (!list) return std::unexpected(list.error());
+  for (size_t i = 0; i < list->items.size(); ++i) {
+    if (auto status = take_json(list->items[i], line, known, out, true); !status)
+      return fail("items[{}]: {}", i, status.error().message);
+  }
+  return {};
+}
+
+Result<ManifestItems> ManifestSet::read_yaml(const Piece& piece, const Known& known) {
+  ++work_.documents;
+  const auto documents = yaml_to_json(piece.text, size_t{64} << 20, piece.line);
+  if (!documents) return std::unexpected(documents.error());
+  ManifestItems items;
+  for (const JsonDocument& document : *documents) {
+    if (auto status = take_json(document.json, document.line, known, items); !status)
+      return fail("line {}: {}", document.line, status.error().message);
+  }
+  return items;
+}
+
 Result<std::vector<store::Change>> ManifestSet::put(const std::string& file, std::string_view text,
                                                     std::vector<std::string>& notes) {
   File next;
+  next.text = hash_of(text);
   const auto found = files_.find(file);
+  if (found != files_.end() && found->second.text == next.text) return std::vector<store::Change>{};
+  ++work_.files;
   Known known;
   if (found != files_.end()) {
     for (const auto& [ref, item] : found->second.objects)

@@ -22,6 +22,7 @@ struct ManifestItem {
   kube::Decoded decoded;
 };
 using ManifestItems = std::vector<std::shared_ptr<const ManifestItem>>;
+struct Piece;
 
 class ManifestSet {
  public:
@@ -34,14 +35,21 @@ class ManifestSet {
   [[nodiscard]] bool holds_objects(const std::string& file) const;
   [[nodiscard]] size_t size() const { return files_.size(); }
   [[nodiscard]] std::vector<std::string> names() const;
+  // What has been done so far; texts that were known by their hash are not in it.
+  struct Work {
+    size_t files = 0, documents = 0, objects = 0;  // taken apart, parsed, decoded
+  };
+  [[nodiscard]] const Work& work() const { return work_; }
 
  private:
+  using Known = std::map<std::pair<uint64_t, uint64_t>, std::shared_ptr<const ManifestItem>>;  // by hash
   struct HashLess {
     bool operator()(const ir::ContentHash& a, const ir::ContentHash& b) const {
       return a.high != b.high ? a.high < b.high : a.low < b.low;
     }
   };
   struct File {
+    ir::ContentHash text;                                       // of the whole
     std::map<ir::ContentHash, ManifestItems, HashLess> pieces;  // by the hash of a document's text
     std::map<store::ObjectRef, std::shared_ptr<const ManifestItem>> objects;
   };
@@ -50,7 +58,10 @@ class ManifestSet {
     std::map<std::string, std::shared_ptr<const ManifestItem>> by_file;
     std::shared_ptr<const ManifestItem> told;
   };
+  Status take_json(std::string_view json, size_t line, const Known& known, ManifestItems& out, bool in_list = false);
+  Result<ManifestItems> read_yaml(const Piece& piece, const Known& known);
   void settle(const store::ObjectRef& ref, std::vector<store::Change>& changes);
+  Work work_;
   std::map<std::string, File> files_;
   std::map<store::ObjectRef, Claims> claims_;
 };

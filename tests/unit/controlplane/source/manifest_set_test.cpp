@@ -62,6 +62,35 @@ TEST_F(ManifestSetTest, OnlyWhatDiffersIsTold) {
   EXPECT_EQ(words(set.drop("a.yaml")), "");
 }
 
+TEST_F(ManifestSetTest, WhatIsKnownIsNotReadAgain) {
+  std::string text, list;
+  for (int i = 0; i < 50; ++i) {
+    text += "---\n" + service(fmt::format("s{}", i), "1");
+    list +=
+        fmt::format(R"({}{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"l{}"}}}})", i == 0 ? "" : ",", i);
+  }
+  const auto in_list = [](const std::string& items) {
+    return fmt::format(R"({{"apiVersion":"v1","kind":"List","items":[{}]}})", items);
+  };
+  put("big.yaml", text);
+  put("list.json", in_list(list));
+  const auto before = set.work();
+  EXPECT_EQ(before.documents, 50u);
+  // The same again, as after a folder was looked through anew.
+  EXPECT_EQ(put("big.yaml", text), "");
+  EXPECT_EQ(put("list.json", in_list(list)), "");
+  EXPECT_EQ(set.work().files, before.files);
+  // One object more: that one is read, and of the list the list itself.
+  EXPECT_EQ(put("big.yaml", text + "---\n" + service("new", "1")), "+new");
+  EXPECT_EQ(set.work().documents, before.documents + 1);
+  EXPECT_EQ(set.work().objects, before.objects + 1);
+  EXPECT_EQ(put("list.json", in_list(list + R"(,{"apiVersion":"v1","kind":"Service","metadata":{"name":"more"}})")),
+            "+more");
+  EXPECT_EQ(set.work().objects, before.objects + 3);
+  // Another file is not touched by any of it.
+  EXPECT_EQ(set.work().files, before.files + 2);
+}
+
 TEST_F(ManifestSetTest, WhatDoesNotParseKeepsTheLastGood) {
   EXPECT_EQ(put("a.yaml", service("a", "1")), "+a");
   EXPECT_EQ(put("a.yaml", service("a", "2") + "---\n" + "kind: [\n"), "error: line 10: end of sequence flow not found");
