@@ -94,6 +94,7 @@ void Translator::Memo::reset() {
     entry.hosts.clear();
     entry.is_default = false;
     entry.verdict = {};
+    entry.flaws.clear();
   }
 }
 
@@ -106,6 +107,11 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
   Classes new_classes = resolve_classes(snapshot.ingress_classes, options.controller_name);
   if (new_classes != classes) {
     classes = std::move(new_classes);
+    problems.remove(class_problems);
+    class_problems.clear();
+    for (const auto& [name, ingress_class] : classes.ours)
+      report_flaws({store::Kind::ingress_class, ingress_class->meta.key()}, ingress_class->meta, class_problems);
+    problems.add(class_problems);
     for (const auto& [key, object] : snapshot.ingresses) dirty.objects.insert({store::Kind::ingress, key});
     for (const auto& [key, object] : snapshot.routes) dirty.objects.insert({store::Kind::route, key});
   }

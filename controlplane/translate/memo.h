@@ -61,8 +61,9 @@ struct CertificateEntry {
   std::shared_ptr<const ir::CertificateT> last_good;
   std::vector<std::string> last_good_names;
   CertificateVerdict verdict;
-  int64_t judge_again = INT64_MAX;  // when time alone may change the verdict
-  std::set<std::string> hosts;      // TLS hosts that use it
+  std::vector<store::Problem> flaws;  // of the Secret itself, as long as it is used
+  int64_t judge_again = INT64_MAX;    // when time alone may change the verdict
+  std::set<std::string> hosts;        // TLS hosts that use it
   bool is_default = false;
 };
 // What a change touches; filled while walking the difference between two snapshots.
@@ -94,7 +95,7 @@ struct Translator::Memo {
   std::set<std::pair<int64_t, store::ObjectKey>> judge_again;  // of the certificates
   int64_t judged_at = 0;
   std::optional<store::ObjectKey> default_certificate;
-  std::vector<store::Problem> default_problems;
+  std::vector<store::Problem> default_problems, class_problems;
   std::map<store::ObjectRef, size_t> unresolved;  // how many TLS hosts of an object lack their Secret
   std::unique_ptr<ir::RouteT> fallback;           // the controller's default backend
   Plan fallback_plan;

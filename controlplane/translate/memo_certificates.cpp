@@ -159,10 +159,15 @@ void Translator::Memo::judge_secrets(const store::Snapshot& snapshot, int64_t no
     changed_wants.insert(key);
     ids.insert(key.ns + "/" + key.name);
     out.secrets_pending -= entry.verdict.pending ? 1 : 0;
+    problems.remove(entry.flaws);
+    entry.flaws.clear();
     if (entry.hosts.empty() && !entry.is_default) {
       certificates.erase(found);
       continue;
     }
+    if (const auto secret = snapshot.secrets.find(key); secret != snapshot.secrets.end() && secret->second->loaded)
+      report_flaws({store::Kind::secret, key}, secret->second->meta, entry.flaws);
+    problems.add(entry.flaws);
     CertificateVerdict verdict = judge_secret(snapshot, key, entry, now);
     out.secrets_pending += verdict.pending ? 1 : 0;
     if (verdict != entry.verdict) {
