@@ -17,6 +17,9 @@ std::string date(int64_t seconds) {
   return fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
 }
 
+// This process never saw a good one.
+constexpr const char* kElsewhere = "; a last good one is served if the data plane has it, else the default certificate";
+
 bool in_date(const ir::CertificateT& certificate, int64_t now) { return now == 0 || certificate.not_after > now; }
 
 // The moments at which the verdict may become another one; `now` 0 knows no time.
@@ -46,12 +49,16 @@ CertificateVerdict Translator::Memo::judge_secret(const store::Snapshot& snapsho
   };
   const auto last_good = [&](bool resolved) {
     out.resolved = resolved;
-    if (keeps) out.certificate = entry.last_good, out.names = entry.last_good_names;
+    if (!keeps) return out;
+    auto certificate = std::make_shared<ir::CertificateT>(*entry.last_good);
+    certificate->last_good = true;
+    out.certificate = std::move(certificate);
+    out.names = entry.last_good_names;
     return out;
   };
   const auto found = snapshot.secrets.find(key);
   if (found == snapshot.secrets.end()) {
-    problem("SecretNotFound", name + " does not exist" + kept, store::Severity::error);
+    problem("SecretNotFound", name + " does not exist" + (keeps ? kept : kElsewhere), store::Severity::error);
     return last_good(false);
   }
   if (!found->second->loaded) {
@@ -63,8 +70,8 @@ CertificateVerdict Translator::Memo::judge_secret(const store::Snapshot& snapsho
     entry.checked = check_certificate(*found->second);
   }
   if (!entry.checked.certificate) {
-    problem(entry.checked.reason.c_str(), fmt::format("{}: {}{}", name, entry.checked.problem, kept),
-            store::Severity::error);
+    problem(entry.checked.reason.c_str(),
+            fmt::format("{}: {}{}", name, entry.checked.problem, keeps ? kept : kElsewhere), store::Severity::error);
     return last_good(false);
   }
   const ir::CertificateT& certificate = *entry.checked.certificate;
@@ -127,13 +134,12 @@ void Translator::Memo::list_tls(const std::string& host, TlsEntry& entry, Dirty&
       ++unresolved[entry.winner];
       dirty.statuses.insert(entry.winner);
     }
-    if (verdict.certificate) {
-      id = verdict.certificate->id;
-      if (!covers(verdict.names, host))
-        entry.secret_problems.push_back(
-            {entry.winner, entry.claim.field, "CertificateHostMismatch", store::Severity::warning,
-             fmt::format("the certificate in Secret {} does not name host \"{}\"", id, host)});
-    }
+    // Named all the same when there is none: a data plane may have a last good one from before this process began.
+    id = entry.secret->ns + "/" + entry.secret->name;
+    if (verdict.certificate && !covers(verdict.names, host))
+      entry.secret_problems.push_back(
+          {entry.winner, entry.claim.field, "CertificateHostMismatch", store::Severity::warning,
+           fmt::format("the certificate in Secret {} does not name host \"{}\"", id, host)});
   }
   problems.add(entry.secret_problems);
   if (id.empty()) {
@@ -236,7 +242,7 @@ void Translator::Memo::update_certificates(const store::Snapshot& snapshot, int6
                                 verdict.reason,
                                 verdict.severity,
                                 verdict.text});
-  if (verdict.certificate) out.default_certificate = verdict.certificate->id;
+  out.default_certificate = default_certificate->ns + "/" + default_certificate->name;
   problems.add(default_problems);
 }
 
