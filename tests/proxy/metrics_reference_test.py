@@ -50,12 +50,13 @@ class Running(Gateway):
 
     def __init__(self, origin):
         self.origin = origin
-        super().__init__([CLASS] + service('web', origin.ports) + [ingress('web', 'a.example', 'web', tls='cert'), ingress('bad', 'b.example', 'absent')], https=True,
+        super().__init__([CLASS] + service('web', origin.ports) + [ingress('web', 'a.example', 'web', tls='cert'), ingress('plain', 'c.example', 'web'), ingress('bad', 'b.example', 'absent')], https=True,
                          args=['--controlplane-admin-port', '0'])
         cert, key = make_certificate(self.work, 'a.example')
         self.write('secret.json', [tls_secret('cert', cert, key)])
         self.until(lambda: 'sluice_certificate_not_after_seconds{' in self.metrics(), what='the certificate is there')
         assert self.get('/', host='a.example')[0] == 308
+        assert self.get('/', host='c.example')[0] == 200
         assert self.get('/', host='nobody.example')[0] == 404
 
     def control(self, path, method='GET'):
@@ -102,7 +103,7 @@ class MetricsReference(unittest.TestCase):
         def value(text):
             return float(re.search(text.replace('{', r'\{').replace('}', r'\}') + r' ([0-9.e+]+)$', self.gw.control('/metrics')[1], re.M)[1])
         self.gw.until(lambda: value('sluice_controlplane_acks_total') >= 1, what='an acknowledgement')
-        self.assertEqual(value('sluice_controlplane_objects{kind="Ingress"}'), 2)
+        self.assertEqual(value('sluice_controlplane_objects{kind="Ingress"}'), 3)
         self.assertEqual(value('sluice_controlplane_problems{reason="BackendNotFound",severity="error"}'), 1)
         before = value('sluice_controlplane_states_published_total')
         self.gw.write('more.json', service('absent', self.origin.ports))
