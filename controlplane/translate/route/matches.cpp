@@ -93,8 +93,9 @@ bool translate_match(const store::RouteMatch& match, const std::string& field, R
     translate_value(header, lower(header.name), field + sub, rule, out.route.headers);
   }
   for (size_t i = 0; i < match.query_params.size(); ++i) {
-    translate_value(match.query_params[i], match.query_params[i].name, fmt::format("{}.queryParams[{}]", field, i),
-                    rule, out.route.query);
+    const std::string sub = fmt::format(".queryParams[{}]", i);
+    if (match.query_params[i].name.empty()) return invalid(sub + ".name", "a query parameter must have a name");
+    translate_value(match.query_params[i], match.query_params[i].name, field + sub, rule, out.route.query);
   }
   return true;
 }
