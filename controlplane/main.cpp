@@ -22,6 +22,8 @@
 #include "controlplane/kube/cluster_source.h"
 #include "controlplane/loop/loop.h"
 #include "controlplane/publish/publisher.h"
+#include "controlplane/resolve/own_addresses.h"
+#include "controlplane/resolve/system_lookup.h"
 #include "controlplane/source/folder_source.h"
 #include "controlplane/status/status_writer.h"
 
@@ -38,6 +40,7 @@ struct Flags {
   std::optional<uint16_t> admin_port;
   std::string admin_bind = "127.0.0.1";
   std::string print_reference;
+  std::vector<config::AddressRange> own_addresses;  // found at the start
   bool print_ports = false, allow_test_filters = false;
 };
 
@@ -110,6 +113,7 @@ Result<config::Options> make_options(const Flags& flags) {
   if (!flags.bind.empty()) options.bind = flags.bind;
   options.controller_name = flags.controller_name;
   options.allow_loopback_endpoints = !flags.manifests.empty();
+  options.own_addresses = flags.own_addresses;
   options.allow_test_filters = flags.allow_test_filters;
   if (flags.workers) {
     if (*flags.workers > 128) return fail("--workers: at most 128");
@@ -307,7 +311,18 @@ struct Sources {
   std::unique_ptr<kube::Transport> transport;  // null: a folder
   std::unique_ptr<store::Source> source;
   const kube::ClusterSource* cluster = nullptr;
+  std::vector<config::AddressRange> own_addresses;
 };
+
+// In a cluster; a folder's owner may lead names wherever the machine itself is.
+std::vector<config::AddressRange> own_addresses(const std::string& server) {
+  std::vector<config::AddressRange> out;
+  for (const std::string& text : resolve::own_addresses(server)) {
+    if (const auto cidr = config::parse_cidr(text))
+      out.push_back({cidr->address->high(), cidr->address->low(), cidr->bits});
+  }
+  return out;
+}
 
 Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, const config::Options& options) {
   Sources out;
@@ -320,6 +335,7 @@ Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, co
   auto access =
       flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
   if (!access) return std::unexpected(access.error());
+  out.own_addresses = own_addresses(access->server);
   auto made = kube::make_transport(io, std::move(*access));
   if (!made) return std::unexpected(made.error());
   out.transport = std::move(*made);
@@ -331,13 +347,14 @@ Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, co
   return out;
 }
 
-int run(const Flags& flags) {
+int run(Flags& flags) {
   auto options = make_options(flags);
   if (options) warn_of(*options);
   if (!options) return fail_start(options.error());
   boost::asio::io_context io(1);
   auto sources = make_sources(io, flags, *options);
   if (!sources) return fail_start(sources.error());
+  options->own_addresses = flags.own_addresses = sources->own_addresses;
 
   // Conditions and Events exist only where there is an API server.
   std::unique_ptr<status::StatusWriter> status_writer;
@@ -381,7 +398,8 @@ int run(const Flags& flags) {
     };
   }
   told.measured = [&](const loop::Round& round) { admin->measured(round); };
-  loop = std::make_unique<loop::Loop>(io, std::move(*options), *sources->source, **publisher, std::move(told));
+  resolve::Names names(io, resolve::make_system_lookup(io));
+  loop = std::make_unique<loop::Loop>(io, std::move(*options), *sources->source, &names, **publisher, std::move(told));
   admin = std::make_unique<Admin>(*loop);
   admin->source(sources->cluster);
   if (flags.admin_port) {
@@ -395,6 +413,7 @@ int run(const Flags& flags) {
   loop->start();
   io.run();
   sources->source->stop();
+  names.stop();
   if (status_writer) status_writer->stop();
   if (sources->transport) sources->transport->shutdown();
   ::unlink(flags.socket.c_str());

@@ -1,6 +1,7 @@
 // The data plane's binary: one file, three roles. It starts as the master; the master starts it again as agent and
 // workers (--role), and at SIGUSR2 executes the file anew in its own place (--handover). Those flags are not for people
 // and not in the help.
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <optional>
@@ -10,7 +11,9 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/ir/table_reason.h"
 #include "dataplane/agent/agent.h"
+#include "dataplane/http/error.h"
 #include "dataplane/master/child.h"
 #include "dataplane/master/master.h"
 #include "dataplane/worker/worker.h"
@@ -20,6 +23,7 @@ using namespace sluice;
 
 struct Flags {
   std::string socket = "/run/sluice/push.sock", state, admin_bind = "127.0.0.1", log_level = "info", role;
+  std::string print_reference;
   std::optional<uint16_t> admin_port;
   std::optional<uint32_t> control_uid;
   unsigned workers = 0, index = 0;
@@ -52,6 +56,29 @@ std::string own_path() {
   char path[PATH_MAX];
   const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
   return size > 0 ? std::string(path, static_cast<size_t>(size)) : std::string();
+}
+
+// docs/reference/reasons.md, for hack/gen-docs.
+void print_reasons() {
+  std::fputs(
+      "# Reasons\n\n"
+      "<!-- Written by hack/gen-docs from dataplane/http/reason.cpp: change them there. -->\n\n"
+      "Why the gateway answered itself, or why a stream ended early: the same word in the access log (`reason`), in\n"
+      "`sluice_local_replies_total{reason}` and in the error body. A word never changes its meaning. *set by objects*: "
+      "what\n"
+      "translation puts into the table for a rule, backend or Service that cannot be honoured; the object's condition "
+      "and\n"
+      "Event say why. Status: what is answered if nothing was sent yet and the object does not say otherwise (an "
+      "Ingress\n"
+      "answers 503 where a Route answers 500); 0: no answer, the connection is closed.\n\n"
+      "| reason | status | meaning | set by objects |\n|---|---|---|---|\n",
+      stdout);
+  for (size_t i = 1; i < static_cast<size_t>(http::Reason::kCount); ++i) {
+    const http::ReasonInfo& info = http::describe(static_cast<http::Reason>(i));
+    const bool table = std::ranges::find(ir::kTableReasonWords, info.word) != ir::kTableReasonWords.end();
+    fmt::print("| `{}` | {} | {} | {} |\n", info.word, info.status, info.sentence.empty() ? "-" : info.sentence,
+               table ? "yes" : "");
+  }
 }
 
 int run_master(const Flags& flags, int argc, char** argv) {
@@ -98,10 +125,15 @@ int main(int argc, char** argv) {
   app.add_option("--admin-fd", flags.admin_fd)->group("");
   app.add_option("--handover", flags.handover)->group("");
   app.add_option("--check-handover", flags.check_handover)->group("");
+  app.add_option("--print-reference", flags.print_reference)->group("")->check(CLI::IsMember({"reasons"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
+  }
+  if (!flags.print_reference.empty()) {
+    print_reasons();
+    return 0;
   }
   if (flags.check_handover >= 0) return flags.check_handover == static_cast<int>(master::kHandoverVersion) ? 0 : 1;
   log::Level level;

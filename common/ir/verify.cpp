@@ -116,6 +116,7 @@ Status cluster(const Cluster& cluster) {
   if (Status ok = check::origin(cluster.origin()); !ok) return ok;
   if (cluster.tls() == nullptr) return {};
   if (Status ok = text("SNI", cluster.tls()->sni(), kMaxHostBytes); !ok) return ok;
+  if (Status ok = text("certificate name", cluster.tls()->name(), kMaxHostBytes); !ok) return ok;
   if (view(cluster.tls()->ca_pem()).size() > kMaxPemBytes)
     return fail("CA of {} bytes", view(cluster.tls()->ca_pem()).size());
   return {};

@@ -50,6 +50,13 @@ Status cidrs(const Value& value, std::vector<std::unique_ptr<ir::CidrT>>& out) {
   out = std::move(parsed);
   return {};
 }
+Status ranges(const Value& value, std::vector<AddressRange>& out) {
+  std::vector<std::unique_ptr<ir::CidrT>> parsed;
+  if (Status ok = cidrs(value, parsed); !ok) return ok;
+  out.clear();
+  for (const auto& cidr : parsed) out.push_back({cidr->address->high(), cidr->address->low(), cidr->bits});
+  return {};
+}
 constexpr uint64_t kDay = 86'400'000;
 
 Status port(const Value& value, std::optional<uint16_t>& out) {
@@ -201,11 +208,16 @@ constexpr std::array kRows = {
           o.ssl_redirect = v.number != 0;
           return {};
         }},
-    OptionRow{"allowExternalName", ValueType::boolean, "false", "Serves Services of type ExternalName.",
+    OptionRow{"allowExternalName", ValueType::boolean, "false",
+              "Serves Services of type ExternalName. Their names are resolved every 30 s; each address is checked each "
+              "time: loopback, link-local, metadata services, the API server and this Pod are refused.",
               [](const Value& v, Options& o) -> Status {
                 o.allow_external_name = v.number != 0;
                 return {};
               }},
+    OptionRow{"externalNameCidrs", ValueType::text_list, "[]",
+              "CIDRs that an ExternalName may lead to although they would be refused.",
+              [](const Value& v, Options& o) { return ranges(v, o.external_name_ranges); }},
 };
 #undef SLUICE_TIMEOUT
 // NOLINTEND(readability-function-size)

@@ -2,6 +2,7 @@
 // translation. The config file's keys (the chart's values use the same): docs/reference/configuration.md. Unknown keys
 // are errors with file, line and the nearest name.
 #pragma once
+#include <compare>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,13 @@ struct ServiceTarget {
   uint16_t port = 0;  // 0 = the Service's first port
 };
 
+// As ir::Cidr, but a value.
+struct AddressRange {
+  uint64_t high = 0, low = 0;
+  uint8_t bits = 128;
+  auto operator<=>(const AddressRange&) const = default;
+};
+
 struct Options {
   ir::SettingsT settings;  // workers, timeouts, limits, accessLog, trustedProxies, proxyProtocol, tls
   std::string controller_name = kControllerName;
@@ -27,7 +35,10 @@ struct Options {
   std::optional<ServiceTarget> default_backend;         // --default-backend-service NS/NAME[:PORT]
   std::optional<store::ObjectKey> default_certificate;  // --default-ssl-certificate NS/NAME
   bool ssl_redirect = true;  // 308 to https where the host has TLS; annotation sluice.dev/ssl-redirect overrides
-  bool allow_external_name = false;               // ExternalName Services
+  bool allow_external_name = false;  // ExternalName Services
+  // Where an ExternalName may lead although it would be refused (loopback, link-local, metadata, API server, own Pod).
+  std::vector<AddressRange> external_name_ranges;
+  std::vector<AddressRange> own_addresses;        // of the API server and of this Pod; not from the config file
   bool allow_loopback_endpoints = false;          // standalone: EndpointSlices with 127.0.0.0/8 and ::1
   bool allow_test_filters = false;                // tests only: annotation sluice.dev/test-probe
   std::optional<uint16_t> http_port, https_port;  // absent = not listened on; 0 = any free port

@@ -15,6 +15,12 @@
 namespace sluice::features {
 
 inline constexpr const char* kSslRedirect = "sluice.dev/ssl-redirect";
+// On a Service: TLS towards its endpoints.
+inline constexpr const char* kUpstreamCaConfigMap = "sluice.dev/upstream-ca-configmap";
+inline constexpr const char* kUpstreamCaSecret = "sluice.dev/upstream-ca-secret";
+inline constexpr const char* kUpstreamCertificateName = "sluice.dev/upstream-certificate-name";
+inline constexpr const char* kUpstreamSkipVerify = "sluice.dev/upstream-insecure-skip-verify";
+inline constexpr const char* kUpstreamSni = "sluice.dev/upstream-sni";
 inline constexpr const char* kTestProbe = "sluice.dev/test-probe";
 
 // One field or annotation, as the reference documents it.

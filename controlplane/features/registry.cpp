@@ -5,9 +5,20 @@
 namespace sluice::features {
 namespace {
 
-constexpr std::array<Row, 1> kObjectAnnotations = {{
+constexpr std::array<Row, 6> kObjectAnnotations = {{
     {kSslRedirect, "boolean", "the gateway's sslRedirect (true)",
      "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass."},
+    {kUpstreamCaConfigMap, "string", "the system's authorities",
+     "On a Service with appProtocol https: a ConfigMap of its namespace whose ca.crt holds the authorities that its "
+     "endpoints' certificates must come from."},
+    {kUpstreamCaSecret, "string", "", "The same from a Secret's ca.crt. One of the two."},
+    {kUpstreamSni, "string", "NAME.NAMESPACE.svc; the externalName of an ExternalName",
+     "On a Service with appProtocol https: the name sent in the handshake."},
+    {kUpstreamCertificateName, "string", "the name sent in the handshake",
+     "On a Service with appProtocol https: the DNS name or address that its endpoints' certificates must be for."},
+    {kUpstreamSkipVerify, "boolean", "false",
+     "On a Service with appProtocol https: encrypts without verifying anything. Excludes the others but "
+     "sluice.dev/upstream-sni; an Event warns."},
 }};
 
 }  // namespace

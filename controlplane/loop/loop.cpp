@@ -10,10 +10,11 @@
 
 namespace sluice::loop {
 
-Loop::Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher,
-           Callbacks callbacks)
+Loop::Loop(boost::asio::io_context& io, config::Options options, store::Source& source, resolve::Names* names,
+           publish::Publisher& publisher, Callbacks callbacks)
     : options_(std::move(options)),
       source_(source),
+      names_(names),
       publisher_(publisher),
       callbacks_(std::move(callbacks)),
       timer_(io) {}
@@ -27,6 +28,15 @@ void Loop::start() {
               {{"ingresses", store_.size(store::Kind::ingress)}, {"routes", store_.size(store::Kind::route)}});
     changed();
   };
+  if (names_ != nullptr) {
+    const auto settled = [this] {
+      if (figures_.published == 0) changed();
+    };
+    const auto told = [this](const std::string& name, std::shared_ptr<const store::ResolvedName> now) {
+      if (store_.resolved(name, std::move(now))) changed();
+    };
+    names_->start(told, settled);
+  }
   source_.start(std::move(callbacks));
 }
 
@@ -61,6 +71,19 @@ void Loop::arm() {
   });
 }
 
+void Loop::want(const translate::Translation& translation) {
+  if (translation.wanted_version != wanted_version_) {
+    wanted_version_ = translation.wanted_version;
+    source_.want(translation.wanted_secrets, translation.wanted_config_maps);
+  }
+  if (names_ == nullptr) return;
+  std::vector<std::string> names;
+  for (const translate::ExternalName& external : translation.external_names) names.push_back(external.host);
+  if (names == wanted_names_) return;
+  wanted_names_ = std::move(names);
+  names_->want(wanted_names_);
+}
+
 void Loop::run() {
   coalescer_.done(monotonic_ms());
   Round round;
@@ -70,13 +93,10 @@ void Loop::run() {
   const uint64_t translated = monotonic_ns();
   ++figures_.translations;
   round.translate_ns = translated - begin;
-  if (translation.wanted_version != wanted_version_) {
-    wanted_version_ = translation.wanted_version;
-    source_.want(translation.wanted_secrets, translation.wanted_config_maps);
-  }
-  // The first state must not miss certificates that are still being fetched; later ones must not wait for a Secret that
-  // somebody just named.
-  if (figures_.published == 0 && !source_.settled()) return;
+  want(translation);
+  // The first state must not miss certificates that are still being fetched, nor names that have been asked for a
+  // moment ago; later ones must not wait for a Secret that somebody just named.
+  if (figures_.published == 0 && !(source_.settled() && (names_ == nullptr || names_->settled()))) return;
 
   compile::Compiled compiled = compiler_.compile(translation);
   const uint64_t compiled_at = monotonic_ns();

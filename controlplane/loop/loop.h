@@ -13,6 +13,7 @@
 #include "controlplane/compile/compile.h"
 #include "controlplane/config/options.h"
 #include "controlplane/publish/publisher.h"
+#include "controlplane/resolve/names.h"
 #include "controlplane/store/source.h"
 #include "controlplane/store/store.h"
 #include "controlplane/translate/translate.h"
@@ -44,8 +45,9 @@ class Loop {
         translated;
     std::function<void(const Round&)> measured;  // after each round that got as far as publishing
   };
-  Loop(boost::asio::io_context& io, config::Options options, store::Source& source, publish::Publisher& publisher,
-       Callbacks callbacks);
+  // `names` may be null: then ExternalName Services lead to literal addresses only.
+  Loop(boost::asio::io_context& io, config::Options options, store::Source& source, resolve::Names* names,
+       publish::Publisher& publisher, Callbacks callbacks);
 
   void start();
   // New options from the config file: translated again at once.
@@ -60,6 +62,7 @@ class Loop {
 
  private:
   void on_change(store::Change change);
+  void want(const translate::Translation& translation);
   void changed();
   void arm();
   void run();
@@ -67,6 +70,7 @@ class Loop {
 
   config::Options options_;
   store::Source& source_;
+  resolve::Names* names_;
   publish::Publisher& publisher_;
   Callbacks callbacks_;
   store::Store store_;
@@ -77,6 +81,7 @@ class Loop {
   Figures figures_;
   bool synced_ = false;
   uint64_t wanted_version_ = 0;
+  std::vector<std::string> wanted_names_;
   uint64_t first_change_ns_ = 0;  // of the burst under way
   std::vector<store::Problem> problems_;
 };

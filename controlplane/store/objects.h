@@ -229,6 +229,7 @@ struct RouteRetry {
   uint8_t attempts = 1;
   std::vector<uint16_t> codes;
   uint32_t backoff_ms = 25;
+  bool on_non_idempotent = false;
   bool operator==(const RouteRetry&) const = default;
 };
 struct RouteRule {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "controlplane/store/objects.h"
@@ -13,6 +14,13 @@ namespace sluice::store {
 
 template <class T>
 using ObjectMap = std::map<ObjectKey, std::shared_ptr<const T>>;
+
+// What a DNS name has come to (controlplane/resolve), for Services of type ExternalName. Unchecked.
+struct ResolvedName {
+  std::vector<std::string> addresses;  // literal; the last good ones if `error` says something
+  std::string error;                   // why the newest question failed; a sentence without its subject
+  bool operator==(const ResolvedName&) const = default;
+};
 
 struct Snapshot {
   uint64_t version = 0;
@@ -34,6 +42,7 @@ struct Snapshot {
   ObjectMap<ConfigMap> config_maps;
   ObjectMap<Namespace> namespaces;
   ObjectMap<Route> routes;
+  std::map<std::string, std::shared_ptr<const ResolvedName>> names;
 };
 
 }  // namespace sluice::store

@@ -158,6 +158,16 @@ bool Store::apply(Change change) {
   return changed;
 }
 
+bool Store::resolved(const std::string& name, std::shared_ptr<const ResolvedName> now) {
+  const auto found = snapshot_.names.find(name);
+  const bool same = found == snapshot_.names.end() ? now == nullptr : now != nullptr && *found->second == *now;
+  if (same) return false;
+  if (now == nullptr) snapshot_.names.erase(found);
+  else snapshot_.names.insert_or_assign(name, std::move(now));
+  ++snapshot_.version;
+  return true;
+}
+
 std::vector<Problem> Store::problems() const {
   std::vector<Problem> all;
   for (const auto& [ref, problems] : problems_) all.insert(all.end(), problems.begin(), problems.end());

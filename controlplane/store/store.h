@@ -16,6 +16,8 @@ class Store {
   // True if the snapshot or the problems are different afterwards. An equal object, whatever its resourceVersion, is no
   // change.
   bool apply(Change change);
+  // null: forgotten. True if the snapshot is different afterwards.
+  bool resolved(const std::string& name, std::shared_ptr<const ResolvedName> now);
   [[nodiscard]] const Snapshot& snapshot() const { return snapshot_; }
   // Of objects that could not be decoded, by object. Such an object is not in the snapshot.
   [[nodiscard]] std::vector<Problem> problems() const;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "controlplane/translate/upstream_tls.h"
+
 namespace sluice::translate {
 namespace {
 
@@ -38,7 +40,7 @@ AppProtocol app_protocol(const store::ServicePort& port) {
 
 Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan& plan) {
   const auto name = [&] { return fmt::format("{}/{}", ref.service.ns, ref.service.name); };
-  const auto refuse = [&](const std::string& field, const char* reason, std::string text, const char* error) {
+  const auto refuse = [&](const std::string& field, const char* reason, std::string text, ir::TableReason error) {
     plan.resolved_refs = false;
     plan.problem(field, reason, std::move(text));
     return Resolved{std::nullopt, error};
@@ -47,19 +49,19 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
   const auto found = context.services.find(ref.service);
   if (found == context.services.end())
     return refuse(ref.service_field, "BackendNotFound", fmt::format("Service {} does not exist", name()),
-                  "service_not_found");
+                  ir::TableReason::service_not_found);
   const store::Service& service = *found->second;
   if (service.type == "ExternalName") {
     if (!context.options.allow_external_name) {
       return refuse(ref.service_field, "ExternalNameNotAllowed",
                     fmt::format("Service {} is of type ExternalName, which this gateway does not allow", name()),
-                    "backend_invalid");
+                    ir::TableReason::backend_invalid);
     }
     // ExternalName Services often list no ports: a number is then taken as it is.
     if (service.ports.empty() && ref.port.number != 0) {
       ClusterUse use{fmt::format("{}/{}", name(), ref.port.number), ref.service, ref.port.number};
       insert_sorted(plan.clusters, use);
-      return {std::move(use), nullptr};
+      return {std::move(use), {}};
     }
   }
   const store::ServicePort* port = find_port(service, ref.port);
@@ -68,7 +70,7 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
                                : ref.port.name.empty() ? std::string("any TCP port")
                                                        : fmt::format("a port named \"{}\"", ref.port.name);
     return refuse(ref.port_field, "PortNotFound", fmt::format("Service {} does not have {}", name(), wanted),
-                  "port_not_found");
+                  ir::TableReason::port_not_found);
   }
   if (app_protocol(*port) == AppProtocol::http2_cleartext) {
     plan.problem(ref.port_field, "UnsupportedProtocol",
@@ -78,11 +80,13 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
   }
   ClusterUse use{fmt::format("{}/{}", name(), port->port), ref.service, port->port};
   insert_sorted(plan.clusters, use);
-  return {std::move(use), nullptr};
+  return {std::move(use), {}};
 }
 
-ir::ClusterT make_cluster(const ClusterUse& use, const store::Service& service) {
-  ir::ClusterT out;
+MadeCluster make_cluster(const ClusterUse& use, const store::Service& service, const store::Snapshot& snapshot,
+                         std::vector<store::Problem>& problems) {
+  MadeCluster made;
+  ir::ClusterT& out = made.cluster;
   out.name = use.name;
   out.origin = std::make_unique<ir::OriginT>();
   out.origin->kind = "Service";
@@ -91,14 +95,15 @@ ir::ClusterT make_cluster(const ClusterUse& use, const store::Service& service) 
   out.origin->generation = service.meta.generation;
   const store::ServicePort* port = find_port(service, use.port);
   if (port != nullptr && app_protocol(*port) == AppProtocol::https) {
-    out.tls = std::make_unique<ir::UpstreamTlsT>();
-    // Pods' certificates are self-made or of a private CA that a Service cannot name: encrypted, not verified, until a
-    // policy names the CA. An external name is a public one, and is verified.
-    const bool external = service.type == "ExternalName";
-    out.tls->verify = external;
-    out.tls->sni = external ? service.external_name : fmt::format("{}.{}.svc", use.service.name, use.service.ns);
+    UpstreamTls tls = make_upstream_tls(service, snapshot, problems);
+    made.ca = std::move(tls.ca);
+    made.pending = tls.pending;
+    made.closed = tls.policy == nullptr;
+    // Of a closed one: whatever happens, nothing is sent in the clear.
+    out.tls = tls.policy != nullptr ? std::move(tls.policy) : std::make_unique<ir::UpstreamTlsT>();
   }
-  return out;
+  report_unknown_service_annotations(service, problems);
+  return made;
 }
 
 }  // namespace sluice::translate

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "common/ir/table_reason.h"
 #include "controlplane/translate/plan.h"
 
 namespace sluice::translate {
@@ -16,7 +17,7 @@ struct ServiceRef {
 
 struct Resolved {
   std::optional<ClusterUse> cluster;
-  const char* error = nullptr;  // "service_not_found", "port_not_found", "backend_invalid" when there is no cluster
+  ir::TableReason error{};  // when there is no cluster
 };
 
 // Adds what it learns to the plan: dependency, cluster, problems (BackendNotFound, PortNotFound,
@@ -31,6 +32,13 @@ enum class AppProtocol : uint8_t { http1, https, http2_cleartext };
 [[nodiscard]] AppProtocol app_protocol(const store::ServicePort& port);
 
 // The cluster of a use whose Service is there.
-[[nodiscard]] ir::ClusterT make_cluster(const ClusterUse& use, const store::Service& service);
+struct MadeCluster {
+  ir::ClusterT cluster;
+  std::optional<store::ObjectRef> ca;  // what its policy depends on
+  bool pending = false;                // its content is not here yet
+  bool closed = false;                 // its policy cannot be honoured: no endpoint may be used
+};
+[[nodiscard]] MadeCluster make_cluster(const ClusterUse& use, const store::Service& service,
+                                       const store::Snapshot& snapshot, std::vector<store::Problem>& problems);
 
 }  // namespace sluice::translate

@@ -27,6 +27,7 @@ using NamesPtr = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
 
 constexpr size_t kMaxPem = 256 * 1024;
 constexpr size_t kMaxChain = 16;
+constexpr size_t kMaxAuthorities = 512;
 // OpenSSL's security level 2, Debian's default: a worker could not load a weaker key.
 constexpr int kMinSecurityBits = 112;
 
@@ -41,10 +42,10 @@ std::string contents(BIO* bio) {
 // An encrypted key must not make OpenSSL ask on a terminal.
 int no_password(char*, int, int, void*) { return -1; }
 
-std::vector<X509Ptr> read_chain(std::string_view pem) {
+std::vector<X509Ptr> read_chain(std::string_view pem, size_t most = kMaxChain) {
   std::vector<X509Ptr> out;
   const BioPtr bio = reader(pem);
-  while (out.size() <= kMaxChain) {
+  while (out.size() <= most) {
     X509Ptr certificate(PEM_read_bio_X509(bio.get(), nullptr, no_password, nullptr));
     if (!certificate) break;
     out.push_back(std::move(certificate));
@@ -125,6 +126,15 @@ CheckedCertificate check_certificate(const store::Secret& secret) {
   out.certificate = std::move(certificate);
   ERR_clear_error();
   return out;
+}
+
+Result<std::string> check_authorities(std::string_view pem) {
+  if (pem.empty()) return fail("is missing");
+  if (pem.size() > kMaxPem) return fail("has more than {} bytes", kMaxPem);
+  const std::vector<X509Ptr> authorities = read_chain(pem, kMaxAuthorities);
+  if (authorities.empty()) return fail("holds no PEM certificate");
+  if (authorities.size() > kMaxAuthorities) return fail("holds more than {} certificates", kMaxAuthorities);
+  return chain_pem(authorities);
 }
 
 bool covers(const std::vector<std::string>& names, std::string_view host) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/result.h"
 #include "common/ir/route_table_generated.h"
 #include "controlplane/store/objects.h"
 
@@ -19,6 +20,9 @@ struct CheckedCertificate {
   std::vector<std::string> names;  // DNS names of the leaf, lower case
 };
 [[nodiscard]] CheckedCertificate check_certificate(const store::Secret& secret);
+
+// A bundle of authorities (ca.crt) as canonical PEM. The error is a sentence without its subject.
+[[nodiscard]] Result<std::string> check_authorities(std::string_view pem);
 
 // Whether one of the leaf's names covers the host (RFC 9525: a wildcard covers one label). A host "*.x" needs "*.x".
 [[nodiscard]] bool covers(const std::vector<std::string>& names, std::string_view host);

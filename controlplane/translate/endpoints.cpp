@@ -113,46 +113,109 @@ const char* refused_address(const ir::EndpointAddress& address, bool allow_loopb
   return nullptr;
 }
 
+// Clouds' metadata services beside 169.254.169.254, which is link-local: they give out credentials.
+constexpr std::array<Place, 4> kMetadata = {{
+    {0, kMapped | 0x64'64'64'c8u, 0},     // 100.100.100.200
+    {0, kMapped | 0xc0'00'00'c0u, 0},     // 192.0.0.192
+    {0, kMapped | 0xa8'3f'81'10u, 0},     // 168.63.129.16
+    {0xfd00'0ec2'0000'0000u, 0x254u, 0},  // fd00:ec2::254
+}};
+
+bool inside(const ir::EndpointAddress& address, const config::AddressRange& range) {
+  const auto mask = [](unsigned bits) { return bits == 0 ? uint64_t{0} : ~uint64_t{0} << (64 - bits); };
+  const uint64_t high = mask(std::min<unsigned>(range.bits, 64));
+  const uint64_t low = mask(range.bits > 64 ? range.bits - 64u : 0);
+  return (address.high() & high) == (range.high & high) && (address.low() & low) == (range.low & low);
+}
+
+const char* refused_external_address(const ir::EndpointAddress& address, const Slices& api_server,
+                                     const config::Options& options) {
+  // RFC 6052: behind the well-known NAT64 prefix lies an IPv4 address.
+  if (address.high() == 0x0064'ff9b'0000'0000u && address.low() >> 32 == 0)
+    return refused_external_address(ir::EndpointAddress(0, kMapped | address.low()), api_server, options);
+  const char* refused = refused_address(address, options.allow_loopback_endpoints);
+  const std::string_view why = refused == nullptr ? "" : refused;
+  // Nobody can be meant by these: an unspecified address even connects to this very machine.
+  if (why == "an unspecified address" || why == "a multicast address" || why == "a broadcast address") return refused;
+  const auto in_any = [&](const std::vector<config::AddressRange>& list) {
+    return std::ranges::any_of(list, [&](const config::AddressRange& range) { return inside(address, range); });
+  };
+  if (in_any(options.external_name_ranges)) return nullptr;
+  if (refused != nullptr) return refused;
+  for (const Place& metadata : kMetadata) {
+    if (metadata.high == address.high() && metadata.low == address.low()) return "a metadata service";
+  }
+  if (in_any(options.own_addresses)) return "the API server or this gateway itself";
+  for (const auto& slice : api_server) {
+    for (const auto& endpoint : slice->endpoints) {
+      for (const std::string& text : endpoint.addresses) {
+        const auto one = parse_address(text);
+        if (one && one->high() == address.high() && one->low() == address.low()) return "the API server";
+      }
+    }
+  }
+  return nullptr;
+}
+
+ir::ClusterEndpointsT make_external_endpoints(const ClusterUse& use, const store::Service& service,
+                                              const store::ResolvedName* resolved, const Slices& api_server,
+                                              const config::Options& options, std::vector<store::Problem>& problems) {
+  const store::ObjectRef ref{store::Kind::service, use.service};
+  const std::string& name = service.external_name;
+  report_flaws(ref, service.meta, problems);
+  Places places;
+  const auto take = [&](const std::string& text) {
+    const auto address = parse_address(text);
+    const char* refused = address ? refused_external_address(*address, api_server, options) : "not a literal address";
+    if (refused == nullptr) {
+      places[Place{address->high(), address->low(), use.port}].ready = true;
+      return;
+    }
+    const std::string from = text == name ? std::string{} : fmt::format("{} leads to ", name);
+    problems.push_back({ref, "spec.externalName", "AddressRefused", store::Severity::warning,
+                        fmt::format("{}{}, which is {}", from, text, refused)});
+  };
+  ir::ClusterEndpointsT out;
+  out.name = use.name;
+  const bool literal = parse_address(name).has_value();
+  if (literal) take(name);
+  else if (resolved != nullptr) std::ranges::for_each(resolved->addresses, take);
+  if (!literal && resolved != nullptr && !resolved->error.empty()) {
+    const bool kept = !resolved->addresses.empty();
+    problems.push_back({ref, "spec.externalName", "NameNotResolved",
+                        kept ? store::Severity::warning : store::Severity::error,
+                        fmt::format("{} {}{}", name, resolved->error, kept ? "; the last addresses are used" : "")});
+  }
+  choose(places, out);
+  const bool unknown = !literal && (resolved == nullptr || resolved->addresses.empty());
+  if (out.endpoints.empty())
+    out.empty_reason = ir::word(unknown ? ir::TableReason::name_not_resolved : ir::TableReason::no_endpoints);
+  return out;
+}
+
 ir::ClusterEndpointsT make_endpoints(const ClusterUse& use, const store::Service* service, const Slices& slices,
                                      const config::Options& options, std::vector<store::Problem>& problems) {
   ir::ClusterEndpointsT out;
   out.name = use.name;
   if (service == nullptr) {
-    out.empty_reason = "service_not_found";
+    out.empty_reason = ir::word(ir::TableReason::service_not_found);
     return out;
   }
   report_flaws({store::Kind::service, use.service}, service->meta, problems);
   Places places;
-  if (service->type == "ExternalName") {
-    // A literal address is taken as it is; names are resolved elsewhere and arrive as slices. Such a Service maps no
-    // ports.
-    if (const auto address = parse_address(service->external_name)) {
-      const char* refused = refused_address(*address, options.allow_loopback_endpoints);
-      if (refused == nullptr) {
-        places[Place{address->high(), address->low(), use.port}].ready = true;
-      } else {
-        problems.push_back({{store::Kind::service, use.service},
-                            "spec.externalName",
-                            "AddressRefused",
-                            store::Severity::warning,
-                            fmt::format("{} is {}", service->external_name, refused)});
-      }
-    }
-  }
   const store::ServicePort* port = find_port(*service, use.port);
-  const bool external = service->type == "ExternalName";
-  if (port == nullptr && !external) {
-    out.empty_reason = "port_not_found";
+  if (port == nullptr) {
+    out.empty_reason = ir::word(ir::TableReason::port_not_found);
     return out;
   }
   for (const auto& slice : slices) {
     report_flaws({store::Kind::endpoint_slice, slice->meta.key()}, slice->meta, problems);
     if (slice->address_type != "IPv4" && slice->address_type != "IPv6") continue;
-    const uint16_t number = external ? use.port : slice_port(*slice, port->name);
+    const uint16_t number = slice_port(*slice, port->name);
     if (number != 0) collect(*slice, number, options, places, problems);
   }
   choose(places, out);
-  if (!any_ready(out)) out.empty_reason = "no_ready_endpoints";
+  if (!any_ready(out)) out.empty_reason = ir::word(ir::TableReason::no_endpoints);
   return out;
 }
 

@@ -19,7 +19,8 @@ bool same_target(const std::optional<config::ServiceTarget>& a, const std::optio
 bool same_meaning(const config::Options& a, const config::Options& b) {
   const auto words = [](const config::Options& o) {
     return std::tie(o.controller_name, o.host_ownership, o.watch_namespaces, o.ssl_redirect, o.allow_external_name,
-                    o.allow_loopback_endpoints, o.allow_test_filters, o.https_port);
+                    o.allow_loopback_endpoints, o.allow_test_filters, o.https_port, o.external_name_ranges,
+                    o.own_addresses);
   };
   return words(a) == words(b) && same_target(a.default_backend, b.default_backend);
 }
@@ -74,14 +75,6 @@ void diff_map(store::ObjectMap<T>& mine, const store::ObjectMap<T>& now, const C
   }
 }
 
-template <class Map, class Key, class Value>
-void erase_value(Map& map, const Key& key, const Value& value) {
-  const auto found = map.find(key);
-  if (found == map.end()) return;
-  found->second.erase(value);
-  if (found->second.empty()) map.erase(found);
-}
-
 }  // namespace
 
 void Translator::Memo::reset() {
@@ -120,7 +113,7 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
   update_fallback(snapshot, dirty);
   update_tls(dirty);
   update_hosts(dirty);
-  update_clusters(dirty);
+  update_clusters(snapshot, dirty);
   update_certificates(snapshot, now, dirty);
   list_all(dirty);
 }
@@ -294,50 +287,6 @@ void Translator::Memo::update_hosts(Dirty& dirty) {
       dirty.statuses.insert(ref);
       ++objects.at(ref)->served_hosts;
     }
-  }
-}
-
-void Translator::Memo::update_clusters(Dirty& dirty) {
-  std::set<std::string>& names = dirty.clusters;
-  const auto all_of = [&](const std::set<store::ObjectKey>& services) {
-    for (const auto& service : services) {
-      const auto found = service_clusters.find(service);
-      if (found != service_clusters.end()) names.insert(found->second.begin(), found->second.end());
-    }
-  };
-  all_of(dirty.services);
-  all_of(dirty.slice_services);
-  for (const std::string& name : names) {
-    const auto found = clusters.find(name);
-    if (found == clusters.end()) continue;
-    ClusterEntry& entry = found->second;
-    problems.remove(entry.problems);
-    if (entry.users == 0) {
-      dirty.external_names = dirty.external_names || !entry.external_host.empty();
-      erase_value(service_clusters, entry.use.service, name);
-      clusters.erase(found);
-      continue;
-    }
-    const auto service = services.find(entry.use.service);
-    const store::Service* object = service == services.end() ? nullptr : service->second.get();
-    if (object != nullptr && (!entry.cluster || dirty.services.contains(entry.use.service))) {
-      auto cluster = std::make_shared<const ir::ClusterT>(make_cluster(entry.use, *object));
-      // An equal value keeps its address: whoever memoises by address sees no change.
-      if (!entry.cluster || *entry.cluster != *cluster) entry.cluster = std::move(cluster);
-    }
-    const bool named = object != nullptr && object->type == "ExternalName" && !parse_address(object->external_name);
-    std::string external_host = named ? object->external_name : std::string{};
-    dirty.external_names = dirty.external_names || external_host != entry.external_host;
-    entry.external_host = std::move(external_host);
-    Slices of_service;
-    if (const auto keys = service_slices.find(entry.use.service); keys != service_slices.end()) {
-      for (const auto& key : keys->second) of_service.push_back(slices.at(key));
-    }
-    entry.problems.clear();
-    auto endpoints = std::make_shared<const ir::ClusterEndpointsT>(
-        make_endpoints(entry.use, object, of_service, options, entry.problems));
-    problems.add(entry.problems);
-    if (!entry.endpoints || *entry.endpoints != *endpoints) entry.endpoints = std::move(endpoints);
   }
 }
 

@@ -43,8 +43,14 @@ struct ClusterEntry {
   size_t users = 0;
   std::shared_ptr<const ir::ClusterT> cluster;
   std::shared_ptr<const ir::ClusterEndpointsT> endpoints;
-  std::string external_host;  // a name that somebody has to resolve
+  std::string external_host;                            // a name that somebody has to resolve
+  std::shared_ptr<const store::ResolvedName> resolved;  // what it had come to
   std::vector<store::Problem> problems;
+  // What its TLS policy depends on and says; kept while only endpoints change.
+  std::optional<store::ObjectRef> ca;
+  std::shared_ptr<const void> ca_source;
+  bool ca_pending = false, closed = false;
+  std::vector<store::Problem> policy_problems;
 };
 // What the users of a Secret get.
 struct CertificateVerdict {
@@ -70,9 +76,18 @@ struct CertificateEntry {
 struct Dirty {
   std::set<store::ObjectRef> objects, statuses;
   std::set<std::string> hosts, tls_hosts, clusters;
-  std::set<store::ObjectKey> services, slice_services, secrets;
+  std::set<store::ObjectKey> services, slice_services, secrets, config_maps;
   bool everything = false, external_names = false;
 };
+
+// Out of an index of sets, whose empty ones go.
+template <class Map, class Key, class Value>
+void erase_value(Map& map, const Key& key, const Value& value) {
+  const auto found = map.find(key);
+  if (found == map.end()) return;
+  found->second.erase(value);
+  if (found->second.empty()) map.erase(found);
+}
 
 struct Translator::Memo {
   bool valid = false;
@@ -91,6 +106,8 @@ struct Translator::Memo {
   std::map<std::string, HostEntry> hosts;
   std::map<std::string, TlsEntry> tls;
   std::map<std::string, ClusterEntry> clusters;
+  std::map<store::ObjectRef, std::set<std::string>> ca_users;  // clusters whose policy names the object
+  std::map<std::string, std::set<std::string>> name_users;     // clusters that lead to the DNS name
   std::map<store::ObjectKey, CertificateEntry> certificates;
   std::set<std::pair<int64_t, store::ObjectKey>> judge_again;  // of the certificates
   int64_t judged_at = 0;
@@ -117,7 +134,13 @@ struct Translator::Memo {
   void judge_tls(const std::string& host, TlsEntry& entry);
   [[nodiscard]] bool has_tls(const std::string& host) const;
   void update_hosts(Dirty& dirty);
-  void update_clusters(Dirty& dirty);
+  // memo_clusters.cpp
+  void find_dirty_clusters(const store::Snapshot& snapshot, Dirty& dirty);
+  void update_clusters(const store::Snapshot& snapshot, Dirty& dirty);
+  void make_policy(const std::string& name, ClusterEntry& entry, const store::Service& service,
+                   const store::Snapshot& snapshot, Dirty& dirty);
+  void drop_policy(const std::string& name, ClusterEntry& entry, Dirty& dirty);
+  void use_name(const std::string& name, ClusterEntry& entry, std::string host, Dirty& dirty);
   // memo_certificates.cpp
   void use_secret(const std::optional<store::ObjectKey>& key, const std::string& host, bool use, Dirty& dirty);
   void update_certificates(const store::Snapshot& snapshot, int64_t now, Dirty& dirty);

@@ -158,11 +158,11 @@ void Translator::Memo::judge_secrets(const store::Snapshot& snapshot, int64_t no
   std::set<store::ObjectKey> changed_wants;
   std::set<std::string> ids;
   for (const store::ObjectKey& key : dirty.secrets) {
+    changed_wants.insert(key);
     const auto found = certificates.find(key);
     if (found == certificates.end()) continue;
     CertificateEntry& entry = found->second;
     judge_again.erase({entry.judge_again, key});
-    changed_wants.insert(key);
     ids.insert(key.ns + "/" + key.name);
     out.secrets_pending -= entry.verdict.pending ? 1 : 0;
     problems.remove(entry.flaws);
@@ -185,7 +185,10 @@ void Translator::Memo::judge_secrets(const store::Snapshot& snapshot, int64_t no
   }
   const bool other = patch(
       out.wanted_secrets, changed_wants, [](const store::ObjectKey& key) -> const store::ObjectKey& { return key; },
-      [&](const store::ObjectKey& key) { return certificates.contains(key) ? std::optional(key) : std::nullopt; });
+      [&](const store::ObjectKey& key) {
+        const bool wanted = certificates.contains(key) || ca_users.contains({store::Kind::secret, key});
+        return wanted ? std::optional(key) : std::nullopt;
+      });
   if (other) ++out.wanted_version;
   patch(
       out.certificates, ids, [](const auto& certificate) -> const std::string& { return certificate->id; },

@@ -16,15 +16,15 @@ std::unique_ptr<ir::OriginT> make_origin(const char* kind, const store::Meta& me
   return out;
 }
 
-ir::DirectResponseT make_error(uint16_t status, const char* reason) {
+ir::DirectResponseT make_error(uint16_t status, ir::TableReason reason) {
   ir::DirectResponseT out;
   out.status = status;
-  out.reason = reason;
+  out.reason = ir::word(reason);
   return out;
 }
 
 void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status,
-                        const char* reason) {
+                        ir::TableReason reason) {
   ir::ForwardT forward;
   auto backend = std::make_unique<ir::BackendT>();
   if (cluster) backend->cluster = cluster->name;

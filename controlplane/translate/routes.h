@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "common/ir/table_reason.h"
 #include "controlplane/translate/plan.h"
 
 namespace sluice::translate {
@@ -11,11 +12,11 @@ namespace sluice::translate {
 [[nodiscard]] std::unique_ptr<ir::OriginT> make_origin(const char* kind, const store::Meta& meta, std::string rule);
 
 // An answer of our own with the standard error body.
-[[nodiscard]] ir::DirectResponseT make_error(uint16_t status, const char* reason);
+[[nodiscard]] ir::DirectResponseT make_error(uint16_t status, ir::TableReason reason);
 
 // Forward to one backend: a cluster, or the error that stands for it.
 void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status,
-                        const char* reason);
+                        ir::TableReason reason);
 
 // Annotation "sluice.dev/ssl-redirect" of the object, else of its class, else the option. A value other than true and
 // false is a problem.

@@ -22,9 +22,8 @@ struct ObjectStatus {
   std::vector<store::ParentRef> parents;  // Routes: the accepted parents
 };
 
-// A Service of type ExternalName that a cluster uses, with a DNS name: whoever resolves names delivers the addresses as
-// an EndpointSlice of that Service (label kubernetes.io/service-name); they are checked like any other before they are
-// used.
+// A Service of type ExternalName that a cluster uses, with a DNS name: whoever resolves names (controlplane/resolve)
+// puts what they come to into the snapshot; each address is checked before it is used.
 struct ExternalName {
   store::ObjectKey service;
   std::string host;

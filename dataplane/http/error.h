@@ -59,11 +59,15 @@ enum class Reason : uint8_t {
   no_endpoints,
   service_not_found,
   backend_invalid,
+  rule_invalid,
+  port_not_found,
+  name_not_resolved,
   connect_failed,
   connect_timeout,
   upstream_closed,
   upstream_reset,
   upstream_tls_failed,
+  upstream_tls_unverified,
   bad_response,
   response_too_large,
   response_timeout,
@@ -95,5 +99,7 @@ struct ReasonInfo {
   std::string_view retry_after{};
 };
 [[nodiscard]] const ReasonInfo& describe(Reason reason);
+// By its word; none if there is no such word.
+[[nodiscard]] Reason reason_of(std::string_view word);
 
 }  // namespace sluice::http

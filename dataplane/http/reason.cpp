@@ -54,11 +54,15 @@ constexpr Row kRows[] = {
     {Reason::no_endpoints, {"no_endpoints", 503, "The service has no ready endpoint.", "5"}},
     {Reason::service_not_found, {"service_not_found", 503, "The service does not exist."}},
     {Reason::backend_invalid, {"backend_invalid", 500, "The route's backend is invalid."}},
+    {Reason::rule_invalid, {"rule_invalid", 500, "The route's rule is invalid."}},
+    {Reason::port_not_found, {"port_not_found", 503, "The service does not have this port."}},
+    {Reason::name_not_resolved, {"name_not_resolved", 503, "The upstream's name has no address.", "5"}},
     {Reason::connect_failed, {"connect_failed", 502, "The upstream could not be reached."}},
     {Reason::connect_timeout, {"connect_timeout", 504, "The upstream could not be reached in time."}},
     {Reason::upstream_closed, {"upstream_closed", 502, "The upstream closed the connection before an answer."}},
     {Reason::upstream_reset, {"upstream_reset", 502, "The upstream reset the connection."}},
     {Reason::upstream_tls_failed, {"upstream_tls_failed", 502, "TLS with the upstream failed."}},
+    {Reason::upstream_tls_unverified, {"upstream_tls_unverified", 502, "The upstream's certificate is not trusted."}},
     {Reason::bad_response, {"bad_response", 502, "The upstream's answer is malformed."}},
     {Reason::response_too_large, {"response_too_large", 502, "The upstream's answer is too large."}},
     {Reason::response_timeout, {"response_timeout", 504, "The upstream did not answer in time."}},
@@ -88,6 +92,13 @@ static_assert(in_order(), "one row for each Reason, in its order");
 const ReasonInfo& describe(Reason reason) {
   const auto i = static_cast<size_t>(reason);
   return kRows[i < kCount ? i : static_cast<size_t>(Reason::internal)].info;
+}
+
+Reason reason_of(std::string_view word) {
+  for (const Row& row : kRows) {
+    if (row.info.word == word) return row.reason;
+  }
+  return Reason::none;
 }
 
 }  // namespace sluice::http

@@ -70,16 +70,17 @@ class TlsClientContext {
  private:
   friend class TlsClient;
   friend std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context,
-                                                std::string_view name, const Address& to);
+                                                std::string_view sni, std::string_view name, const Address& to);
   struct Impl;
   explicit TlsClientContext(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
-// The client side over a socket of start_connect to `to`: handshake() first waits for the connection. `name` is sent as
-// SNI unless it is an address, and is what the certificate must be for. Sessions are resumed that the same context got
-// from the same address under the same name. Null if the name is unusable (empty with verification, over 255 bytes).
+// The client side over a socket of start_connect to `to`: handshake() first waits for the connection. `sni` is sent
+// unless it is empty or an address; `name` (a DNS name or an address) is what the certificate must be for. Sessions are
+// resumed that the same context got from the same address under the same names. Null if they are unusable (no name with
+// verification, over 253 bytes).
 [[nodiscard]] std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context,
-                                                     std::string_view name, const Address& to);
+                                                     std::string_view sni, std::string_view name, const Address& to);
 
 }  // namespace sluice::net

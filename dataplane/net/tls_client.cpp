@@ -82,13 +82,15 @@ Result<std::shared_ptr<TlsClientContext>> TlsClientContext::make(const TlsClient
 // One connection's way to its context.
 class TlsClient final : public TlsSide {
  public:
-  TlsClient(std::shared_ptr<TlsClientContext> context, std::string_view name, const Address& to)
-      : context_(std::move(context)), name_(name) {
+  TlsClient(std::shared_ptr<TlsClientContext> context, std::string_view sni, std::string_view name, const Address& to)
+      : context_(std::move(context)), sni_(sni), name_(name) {
     const uint64_t id = context_->impl_->id;
-    key_.reserve(sizeof id + to.bytes.size() + sizeof to.port + name.size());
+    key_.reserve(sizeof id + to.bytes.size() + sizeof to.port + sni.size() + 1 + name.size());
     key_.append(reinterpret_cast<const char*>(&id), sizeof id);
     key_.append(reinterpret_cast<const char*>(to.bytes.data()), to.bytes.size());
     key_.append(reinterpret_cast<const char*>(&to.port), sizeof to.port);
+    key_.append(sni);
+    key_.push_back('\0');  // in neither of them
     key_.append(name);
   }
 
@@ -96,9 +98,11 @@ class TlsClient final : public TlsSide {
     const TlsClientContext::Impl& policy = *context_->impl_;
     SslPtr ssl(SSL_new(policy.context.get()));
     if (!ssl) return nullptr;
-    const bool literal = Address::parse(name_).has_value();
-    if (!literal && !name_.empty() && SSL_set_tlsext_host_name(ssl.get(), name_.c_str()) != 1) return nullptr;
+    // RFC 6066 3: literal addresses are not permitted in SNI.
+    const bool sent = !sni_.empty() && !Address::parse(sni_).has_value();
+    if (sent && SSL_set_tlsext_host_name(ssl.get(), sni_.c_str()) != 1) return nullptr;
     if (policy.verify) {
+      const bool literal = Address::parse(name_).has_value();
       SSL_set_hostflags(ssl.get(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
       const int set = literal ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name_.c_str())
                               : SSL_set1_host(ssl.get(), name_.c_str());
@@ -106,7 +110,7 @@ class TlsClient final : public TlsSide {
     }
     if (const SessionPtr session = TlsSessions::of_thread().take(key_, std::time(nullptr)))
       SSL_set_session(ssl.get(), session.get());
-    transport.set_server_name(name_);
+    transport.set_server_name(sni_);
     return ssl.release();
   }
   void finished(bool good, bool) override {
@@ -116,7 +120,7 @@ class TlsClient final : public TlsSide {
 
  private:
   std::shared_ptr<TlsClientContext> context_;
-  std::string name_, key_;
+  std::string sni_, name_, key_;
 };
 
 namespace {
@@ -127,11 +131,14 @@ int on_new_session(SSL* ssl, SSL_SESSION* session) {
 }
 }  // namespace
 
-std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context, std::string_view name,
-                                       const Address& to) {
+std::unique_ptr<Transport> make_client(UniqueFd fd, std::shared_ptr<TlsClientContext> context, std::string_view sni,
+                                       std::string_view name, const Address& to) {
   const bool verify = context->impl_->verify;
-  if (name.size() > kMaxName || name.find('\0') != name.npos || (verify && name.empty())) return nullptr;
-  auto side = std::make_shared<TlsClient>(std::move(context), name, to);
+  for (const std::string_view one : {sni, name}) {
+    if (one.size() > kMaxName || one.find('\0') != one.npos) return nullptr;
+  }
+  if (verify && name.empty()) return nullptr;
+  auto side = std::make_shared<TlsClient>(std::move(context), sni, name, to);
   TlsSide& reference = *side;
   return std::make_unique<TlsTransport>(std::move(fd), TlsTransport::Role::client, reference, std::move(side));
 }

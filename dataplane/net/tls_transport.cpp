@@ -241,6 +241,8 @@ IoResult TlsTransport::failed_step(int returned) {
     truncated_ = true;
     return {.state = Io::eof, .drained = true};
   }
+  if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+    return fail(kPeerNotVerified);
   return fail(code != 0 ? ERR_GET_REASON(code) : EPROTO);
 }
 

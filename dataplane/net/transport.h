@@ -28,6 +28,9 @@ struct IoResult {
   bool drained = false;  // reads: the kernel's buffer is empty as far as known (a short read), no need to ask again
 };
 
+// The handshake ended because the peer's certificate is not trusted, or not for the name it should be for.
+inline constexpr int kPeerNotVerified = -1;
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -54,6 +57,7 @@ class Transport {
   [[nodiscard]] virtual std::string_view alpn() const { return {}; }
   [[nodiscard]] virtual std::string_view tls_version() const { return {}; }
   [[nodiscard]] virtual std::string_view tls_cipher() const { return {}; }
+  // errno, a TLS library's code, or kPeerNotVerified.
   [[nodiscard]] int error_code() const { return error_code_; }
   [[nodiscard]] bool truncated() const { return truncated_; }
 

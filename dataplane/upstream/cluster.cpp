@@ -33,7 +33,9 @@ Cluster::Cluster(const ir::Cluster& from, shared::ClusterSlot& counters)
       connect_ms_(from.connect_ms()),
       counters_(&counters) {
   if (const ir::UpstreamTls* tls = from.tls(); tls != nullptr) {
-    tls_ = std::make_unique<TlsPolicy>(TlsPolicy{tls->verify(), text(tls->sni()), text(tls->ca_pem())});
+    tls_ =
+        std::make_unique<TlsPolicy>(TlsPolicy{tls->verify(), text(tls->sni()), text(tls->ca_pem()), text(tls->name())});
+    if (tls_->name.empty()) tls_->name = tls_->sni;
   }
 }
 
@@ -41,9 +43,10 @@ void Cluster::update(const ir::ClusterEndpoints* from, std::vector<Endpoint*>& c
   if (from != nullptr && known_ && from->hash() == endpoints_hash_) return;
   known_ = from != nullptr;
   endpoints_hash_ = from == nullptr ? 0 : from->hash();
-  const bool not_found =
-      from != nullptr && from->empty_reason() != nullptr && from->empty_reason()->string_view() == "service_not_found";
-  empty_reason_ = not_found ? http::Reason::service_not_found : http::Reason::no_endpoints;
+  const http::Reason said = from != nullptr && from->empty_reason() != nullptr
+                                ? http::reason_of(from->empty_reason()->string_view())
+                                : http::Reason::none;
+  empty_reason_ = said != http::Reason::none ? said : http::Reason::no_endpoints;
 
   std::vector<std::pair<net::Address, bool>> wanted;
   if (from != nullptr && from->endpoints() != nullptr) {

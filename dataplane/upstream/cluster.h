@@ -36,6 +36,7 @@ class Endpoint {
 struct TlsPolicy {
   bool verify = true;
   std::string sni, ca_pem;
+  std::string name;  // what the certificate must be for
 };
 
 class Cluster : public std::enable_shared_from_this<Cluster> {

@@ -119,7 +119,9 @@ void Connection::connect_failed() {
   // The name and certificate checks come after TCP: what failed is told by where it stood.
   const bool tls = transport_->secure() && net::connect_state(transport_->fd()) == 0;
   cluster_->counters().connect_failures.add();
-  fail(tls ? Reason::upstream_tls_failed : Reason::connect_failed, Retry::yes, transport_->error_code());
+  const int code = transport_->error_code();
+  const Reason in_tls = code == net::kPeerNotVerified ? Reason::upstream_tls_unverified : Reason::upstream_tls_failed;
+  fail(tls ? in_tls : Reason::connect_failed, Retry::yes, code);
 }
 
 void Connection::established() {

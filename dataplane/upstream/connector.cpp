@@ -20,7 +20,7 @@ class TcpConnector final : public Connector {
     UniqueFd fd = net::start_connect(to);
     if (!fd) return nullptr;
     if (tls == nullptr) return net::make_plain(std::move(fd));
-    auto transport = net::make_client(std::move(fd), cluster.tls_context, tls->sni, to);
+    auto transport = net::make_client(std::move(fd), cluster.tls_context, tls->sni, tls->name, to);
     if (transport == nullptr) errno = EKEYREJECTED;
     return transport;
   }

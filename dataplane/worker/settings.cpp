@@ -27,15 +27,8 @@ std::vector<net::Cidr> read_cidrs(const flatbuffers::Vector<flatbuffers::Offset<
 
 }  // namespace
 
-http::Reason reason_of(std::string_view word) {
-  for (size_t i = 0; i < static_cast<size_t>(http::Reason::kCount); ++i) {
-    if (http::describe(static_cast<http::Reason>(i)).word == word) return static_cast<http::Reason>(i);
-  }
-  return http::Reason::none;
-}
-
 FixedAnswer fixed_answer(const ir::DirectResponse& from, http::Reason fallback) {
-  const http::Reason named = from.reason() == nullptr ? http::Reason::none : reason_of(view_of(from.reason()));
+  const http::Reason named = from.reason() == nullptr ? http::Reason::none : http::reason_of(view_of(from.reason()));
   return {named != http::Reason::none ? named : fallback, from.status(), view_of(from.content_type()),
           view_of(from.body())};
 }

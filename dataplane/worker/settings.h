@@ -20,8 +20,6 @@ struct FixedAnswer {
 };
 // Views into the table. `fallback`: when the reason's word is not one of ours.
 [[nodiscard]] FixedAnswer fixed_answer(const ir::DirectResponse& from, http::Reason fallback);
-// Reason::none if no reason has that word.
-[[nodiscard]] http::Reason reason_of(std::string_view word);
 
 struct Settings {
   uint32_t request_header_ms = 10000, request_body_idle_ms = 30000, keep_alive_ms = 75000, upstream_response_ms = 60000,

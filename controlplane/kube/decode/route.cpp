@@ -91,6 +91,7 @@ void decode_rule(const JsonNode& node, store::RouteRule& out) {
     to.attempts = static_cast<uint8_t>(retry.integer("attempts", 1, 10, 1));
     to.codes = retry.numbers("codes", 16, 400, 599);
     to.backoff_ms = retry.duration_ms("backoff").value_or(25);
+    to.on_non_idempotent = retry.boolean("onNonIdempotent", false);
   });
 }
 

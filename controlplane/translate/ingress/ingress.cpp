@@ -120,13 +120,13 @@ class IngressPlanner {
   }
 
   void backend(const store::IngressBackend& backend, const std::string& field, ir::RouteT& route) {
-    if (backend.invalid) return set_single_backend(route, std::nullopt, 503, "backend_invalid");
+    if (backend.invalid) return set_single_backend(route, std::nullopt, 503, ir::TableReason::backend_invalid);
     if (!backend.resource_kind.empty()) {
       plan_.resolved_refs = false;
       plan_.problem(field + ".resource", "UnsupportedBackend",
                     fmt::format("resource backends ({} {}) are not supported; name a service", backend.resource_kind,
                                 backend.resource_name));
-      return set_single_backend(route, std::nullopt, 503, "backend_invalid");
+      return set_single_backend(route, std::nullopt, 503, ir::TableReason::backend_invalid);
     }
     const ServiceRef ref{
         {ingress_.meta.ns, backend.service}, backend.port, field + ".service.name", field + ".service.port"};

@@ -77,7 +77,7 @@ void translate_direct(const Terminal& terminal, RuleContext& rule, ir::RouteT& r
   const std::string field = fmt::format(".filters[{}].directResponse", terminal.index);
   ir::DirectResponseT to;
   to.status = from.status_code;
-  to.reason = "direct_response";
+  to.reason = ir::word(ir::TableReason::direct_response);
   to.body = from.body;
   if (!from.body.empty()) to.content_type = from.content_type;
   if (!features::is_field_value(from.content_type) || from.content_type.empty())
@@ -97,11 +97,11 @@ std::unique_ptr<ir::BackendT> translate_backend(const store::BackendRef& ref, co
   const auto invalid = [&](const std::string& sub, const char* reason, std::string text) {
     rule.plan.resolved_refs = false;
     rule.plan.problem(rule.field + field + sub, reason, std::move(text));
-    out->error = std::make_unique<ir::DirectResponseT>(make_error(500, "backend_invalid"));
+    out->error = std::make_unique<ir::DirectResponseT>(make_error(500, ir::TableReason::backend_invalid));
     return std::move(out);
   };
   if (ref.invalid) {
-    out->error = std::make_unique<ir::DirectResponseT>(make_error(500, "backend_invalid"));
+    out->error = std::make_unique<ir::DirectResponseT>(make_error(500, ir::TableReason::backend_invalid));
     return out;
   }
   if (!ref.group.empty() || ref.kind != "Service") {
@@ -135,7 +135,7 @@ void translate_forward(RuleContext& rule, ir::RouteT& route) {
   const bool none = rule.rule.backend_refs.empty();
   rule.plan.problem(rule.field + ".backendRefs", "NoBackends",
                     none ? "names no backend, redirect or answer" : "every weight is 0", store::Severity::warning);
-  route.action.Set(make_error(500, "backend_invalid"));
+  route.action.Set(make_error(500, ir::TableReason::backend_invalid));
 }
 
 void translate_policy(RuleContext& rule, ir::RouteT& route) {
@@ -161,6 +161,7 @@ void translate_policy(RuleContext& rule, ir::RouteT& route) {
     const auto same = std::ranges::unique(route.retry->statuses);
     route.retry->statuses.erase(same.begin(), same.end());
     route.retry->backoff_ms = from.retry->backoff_ms;
+    route.retry->on_non_idempotent = from.retry->on_non_idempotent;
   }
 }
 

@@ -66,7 +66,7 @@ class RoutePlanner {
         route.filters.clear();
         route.timeouts.reset();
         route.retry.reset();
-        route.action.Set(make_error(500, "rule_invalid"));
+        route.action.Set(make_error(500, ir::TableReason::rule_invalid));
       }
       route.origin = make_origin("Route", route_.meta, name);
       route.metric = fmt::format("route/{}/{}/{}", route_.meta.ns, route_.meta.name, name);

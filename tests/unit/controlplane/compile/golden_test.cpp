@@ -1,6 +1,7 @@
 // tests/golden/FEATURE/NAME.in.yaml -> NAME.ir.json (the compiled parts, read back from their bytes) + NAME.status.yaml
 // (statuses and problems). SLUICE_UPDATE_GOLDEN=1 (hack/update-golden) writes them instead; every change of a golden is
 // a change of behaviour and is reviewed as such.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "common/ir/table_reason.h"
 #include "common/ir/verify.h"
 #include "controlplane/compile/compile.h"
 #include "tests/unit/controlplane/compile/yaml_objects.h"
@@ -170,6 +172,18 @@ void check(const fs::path& file, const std::string& actual) {
   EXPECT_EQ(slurp(file), actual) << file << ": if this is meant, hack/update-golden";
 }
 
+// The words of "reason": "..." and of "empty: ...".
+std::vector<std::string> reasons_in(const std::string& text) {
+  std::vector<std::string> out;
+  for (const std::string_view before : {"\"reason\": \"", "\"empty: "}) {
+    for (size_t at = text.find(before); at != std::string::npos; at = text.find(before, at + 1)) {
+      const size_t from = at + before.size();
+      out.push_back(text.substr(from, text.find('"', from) - from));
+    }
+  }
+  return out;
+}
+
 class Golden : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, Translates) {
@@ -183,9 +197,12 @@ TEST_P(Golden, Translates) {
     const Status verified = ir::verify_part(static_cast<ir::PartKind>(part), *compiled.parts[part].bytes);
     EXPECT_TRUE(verified.has_value()) << "part " << part << ": " << verified.error().message;
   }
+  const std::string printed = ir_json(compiled);
+  for (const std::string& reason : reasons_in(printed))
+    EXPECT_NE(std::ranges::find(ir::kTableReasonWords, reason), ir::kTableReasonWords.end()) << reason;
   std::string stem = input.string();
   stem.resize(stem.size() - std::string_view(".in.yaml").size());
-  check(stem + ".ir.json", ir_json(compiled));
+  check(stem + ".ir.json", printed);
   check(stem + ".status.yaml", status_yaml(translation, objects.undecodable));
 }
 

@@ -27,6 +27,7 @@ class World {
     put(ours);
     options.http_port = 80;
     options.https_port = 443;
+    options.allow_external_name = true;
     options.default_certificate = store::ObjectKey{"ns0", "absent"};
     for (int i = 0; i < 20; ++i) change();
   }
@@ -35,7 +36,11 @@ class World {
 
   void change() {
     ++changes_;
-    switch (pick(15)) {
+    switch (pick(17)) {
+      case 14:
+        return answer();
+      case 15:
+        return config_map();
       case 0:
       case 1:
       case 2:
@@ -166,10 +171,32 @@ class World {
   }
   void service() {
     auto out = named<store::Service>(service_name());
-    out.type = chance(10) ? "ExternalName" : "ClusterIP";
-    out.external_name = "e.example.com";
+    out.type = chance(20) ? "ExternalName" : "ClusterIP";
+    out.external_name = chance(50) ? "e.example.com" : "f.example.com";
+    if (chance(20)) out.meta.annotations["sluice.dev/upstream-ca-secret"] = cert_name();
+    if (chance(20)) out.meta.annotations["sluice.dev/upstream-ca-configmap"] = fmt::format("ca{}", pick(2));
+    if (chance(10)) out.meta.annotations["sluice.dev/upstream-sni"] = chance(50) ? "s.example.com" : "S";
+    if (chance(10)) out.meta.annotations["sluice.dev/upstream-insecure-skip-verify"] = "true";
     out.ports.push_back({"http", 80, "TCP", "80", chance(20) ? "https" : ""});
     if (chance(50)) out.ports.push_back({"more", 81, "TCP", "81", ""});
+    put(out);
+  }
+  // Of the resolver.
+  void answer() {
+    std::shared_ptr<store::ResolvedName> now;
+    if (chance(80)) now = std::make_shared<store::ResolvedName>();
+    if (now && chance(80)) now->addresses.push_back(chance(20) ? "127.0.0.1" : fmt::format("192.0.2.{}", pick(3)));
+    if (now && chance(30)) now->error = "cannot be resolved: try again";
+    store_.resolved(chance(50) ? "e.example.com" : "f.example.com", std::move(now));
+  }
+  void config_map() {
+    auto out = named<store::ConfigMap>(fmt::format("ca{}", pick(2)));
+    // As with Secrets: what was loaded once is never unloaded, else it would have to be remembered.
+    bool& loaded = loaded_[out.meta.key()];
+    loaded = loaded || chance(50);
+    out.loaded = loaded;
+    if (out.loaded && chance(80))
+      out.data["ca.crt"] = chance(80) ? certificate_file("a.example.com.crt") : std::string("nonsense");
     put(out);
   }
   void slice() {
@@ -235,6 +262,7 @@ class World {
     out.type = "kubernetes.io/tls";
     if (stage == 2) out.data["tls.crt"] = SecretBytes("nonsense");
     if (stage == 3) {
+      if (chance(50)) out.data["ca.crt"] = SecretBytes(certificate_file("a.example.com.crt"));
       const std::string name = chance(50) ? "a.example.com" : "wildcard";
       out.data["tls.crt"] = SecretBytes(certificate_file(name + ".crt"));
       out.data["tls.key"] = SecretBytes(certificate_file(name + ".key"));
@@ -250,6 +278,7 @@ class World {
 
   store::Store store_;
   std::map<store::ObjectKey, size_t> stages_;
+  std::map<store::ObjectKey, bool> loaded_;
   size_t changes_ = 0;
   std::mt19937 random_;
   int64_t generation_ = 0;

@@ -7,6 +7,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "common/base/log.h"
+#include "controlplane/config/option_table.h"
 #include "controlplane/kube/decode/decode.h"
 #include "controlplane/source/yaml_json.h"
 
@@ -37,6 +38,24 @@ store::ObjectKey key_of(const std::string& text) {
   return {text.substr(0, slash), text.substr(slash + 1)};
 }
 
+void read_ranges(const YAML::Node& list, std::vector<config::AddressRange>& out) {
+  for (const auto& cidr : list) {
+    const auto parsed = config::parse_cidr(cidr.Scalar());
+    if (!parsed) throw std::runtime_error(parsed.error().message);
+    out.push_back({parsed->address->high(), parsed->address->low(), parsed->bits});
+  }
+}
+
+// NAME: {addresses: [...], error: ...}, as the resolver tells them.
+void read_names(const YAML::Node& map, store::Snapshot& out) {
+  for (const auto& name : map) {
+    auto resolved = std::make_shared<store::ResolvedName>();
+    if (name.second["addresses"]) resolved->addresses = name.second["addresses"].as<std::vector<std::string>>();
+    if (name.second["error"]) resolved->error = name.second["error"].Scalar();
+    out.names[name.first.Scalar()] = std::move(resolved);
+  }
+}
+
 void read_options(const YAML::Node& node, Objects& out) {
   config::Options& o = out.options;
   for (const auto& entry : node) {
@@ -56,6 +75,9 @@ void read_options(const YAML::Node& node, Objects& out) {
     else if (key == "watchNamespaces") o.watch_namespaces = value.as<std::vector<std::string>>();
     else if (key == "httpsPort" && value.IsNull()) o.https_port.reset();
     else if (key == "bind") o.bind = value.as<std::vector<std::string>>();
+    else if (key == "externalNameCidrs") read_ranges(value, o.external_name_ranges);
+    else if (key == "names") read_names(value, out.snapshot);
+    else if (key == "programmed") out.programmed = value.as<bool>();
     else if (key == "now") out.now = value.as<int64_t>();
     else throw std::runtime_error("unknown option " + key);
   }

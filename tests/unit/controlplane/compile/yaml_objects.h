@@ -11,12 +11,13 @@ namespace sluice::test {
 
 // What a golden input holds. Documents of kind Options are the operator's choice:
 // {kind: Options, hostOwnership, defaultBackend, defaultCertificate, allowExternalName, allowLoopback, sslRedirect,
-// allowTestFilters, watchNamespaces, now}.
+// externalNameCidrs, names, allowTestFilters, watchNamespaces, now, programmed}.
 // With `base: true` the objects of base.yaml in `dir` are there too.
 struct Objects {
   store::Snapshot snapshot;
   config::Options options;
   int64_t now = 0;
+  bool programmed = true;
   std::vector<store::Problem> undecodable;
 };
 // `dir`: where "@file" values of a Secret's stringData are read from. Throws std::runtime_error on a broken test file.

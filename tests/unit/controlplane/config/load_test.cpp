@@ -19,7 +19,8 @@ TEST(Config, ReadsEveryType) {
                 "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n"
                 "accessLog: {path: \"off\"}\n"
                 "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
-                "tls: {minVersion: \"1.3\"}\nhostOwnership: shared\nsslRedirect: false\nwatchNamespaces: [a, b]\n",
+                "tls: {minVersion: \"1.3\"}\nhostOwnership: shared\nsslRedirect: false\nwatchNamespaces: [a, b]\n"
+                "externalNameCidrs: [127.0.0.0/8, \"2001:db8::/32\"]\n",
                 "f", options));
   EXPECT_EQ(options.settings.workers, 3u);
   EXPECT_EQ(options.settings.timeouts->request_header, 5000u);
@@ -37,6 +38,8 @@ TEST(Config, ReadsEveryType) {
   EXPECT_EQ(options.host_ownership, Options::HostOwnership::shared);
   EXPECT_FALSE(options.ssl_redirect);
   EXPECT_EQ(options.watch_namespaces, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(options.external_name_ranges,
+            (std::vector<AddressRange>{{0, 0x0000ffff'7f000000u, 104}, {0x20010db8'00000000u, 0, 32}}));
 }
 
 TEST(Config, AnUnknownKeyNamesFileLineAndTheNearest) {
@@ -55,6 +58,7 @@ TEST(Config, WrongValuesSayWhatTheyShouldBe) {
   EXPECT_NE(error_of("trustedProxies: [10.0.0.1/8]").find("behind its prefix"), std::string::npos);
   EXPECT_NE(error_of("trustedProxies: [host.example]").find("no IP address"), std::string::npos);
   EXPECT_NE(error_of("trustedProxies: 10.0.0.0/8").find("list"), std::string::npos);
+  EXPECT_NE(error_of("externalNameCidrs: [localhost]").find("no IP address"), std::string::npos);
   EXPECT_NE(error_of("sslRedirect: yes").find("true or false"), std::string::npos);
   EXPECT_NE(error_of("tls: {minVersion: \"1.1\"}").find("1.2 or 1.3"), std::string::npos);
   EXPECT_NE(error_of("accessLog: {path: relative}").find("absolute"), std::string::npos);

@@ -85,5 +85,36 @@ TEST(MatchKey, NoValueImitatesABoundary) {
   EXPECT_EQ(with("a", "b"), with("a", "b"));
 }
 
+const char* refused(const char* address, const config::Options& options, const Slices& api_server = {}) {
+  return refused_external_address(*parse_address(address), api_server, options);
+}
+
+TEST(Endpoints, AddressesThatANameMayNotLeadTo) {
+  config::Options options;
+  options.own_addresses = {{0, 0x0000ffff'0a600001u, 128}};  // 10.96.0.1
+  auto slice = std::make_shared<store::EndpointSlice>();
+  slice->endpoints.resize(1);
+  slice->endpoints[0].addresses = {"192.0.2.66"};
+  for (const char* address : {"127.0.0.1", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1",
+                              "255.255.255.255", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254",
+                              "10.96.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "192.0.2.66"})
+    EXPECT_NE(refused(address, options, {slice}), nullptr) << address;
+  for (const char* address : {"10.96.0.2", "192.0.2.1", "2001:db8::1", "64:ff9b::c000:201", "100.100.100.201"})
+    EXPECT_EQ(refused(address, options, {slice}), nullptr) << address;
+  // What the operator allows; what nobody can mean stays refused.
+  options.external_name_ranges = {{0, 0, 0}};
+  for (const char* address : {"127.0.0.1", "::1", "169.254.169.254", "10.96.0.1", "192.0.2.66", "fd00:ec2::254"})
+    EXPECT_EQ(refused(address, options, {slice}), nullptr) << address;
+  for (const char* address : {"0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"})
+    EXPECT_NE(refused(address, options, {slice}), nullptr) << address;
+  options.external_name_ranges = {{0, 0x0000ffff'7f000000u, 104}};  // 127.0.0.0/8
+  EXPECT_EQ(refused("127.8.9.10", options), nullptr);
+  EXPECT_NE(refused("169.254.169.254", options), nullptr);
+  options.external_name_ranges.clear();
+  options.allow_loopback_endpoints = true;  // a folder of manifests
+  EXPECT_EQ(refused("127.0.0.1", options), nullptr);
+  EXPECT_NE(refused("169.254.169.254", options), nullptr);
+}
+
 }  // namespace
 }  // namespace sluice::translate

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "common/ir/table_reason.h"
 #include "dataplane/http/error.h"
 
 namespace sluice::http {
@@ -37,6 +38,17 @@ TEST(Reason, RetryAfter) {
   for (const Reason reason : {Reason::no_endpoints, Reason::overloaded, Reason::draining})
     EXPECT_FALSE(describe(reason).retry_after.empty()) << describe(reason).word;
   EXPECT_TRUE(describe(Reason::service_not_found).retry_after.empty()) << "an object has to change first";
+}
+
+// The two planes' lists must not drift: what translation puts into a table is told by the same word here.
+TEST(Reason, KnowsEveryWordOfATable) {
+  for (const char* word : ir::kTableReasonWords) {
+    const Reason reason = reason_of(word);
+    EXPECT_NE(reason, Reason::none) << word;
+    EXPECT_EQ(describe(reason).word, word);
+  }
+  EXPECT_EQ(reason_of("no_such_word"), Reason::none);
+  EXPECT_EQ(reason_of(""), Reason::none);
 }
 
 TEST(Reason, Statuses) {

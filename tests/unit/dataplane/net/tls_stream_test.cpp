@@ -256,7 +256,7 @@ class TlsClientTest : public ::testing::Test {
     EXPECT_TRUE(context) << context.error().message;
     Sockets sockets;
     auto server = tls_.make_server(std::move(sockets.server));
-    auto client = make_client(std::move(sockets.client), *context, name, {});
+    auto client = make_client(std::move(sockets.client), *context, name, name, {});
     IoResult ours{.state = Io::again}, theirs{.state = Io::again};
     std::string question = "question";
     const iovec part{question.data(), question.size()};
@@ -310,8 +310,8 @@ TEST_F(TlsClientTest, AddressesAreVerifiedAndNotSentAsName) {  // RFC 6066 secti
 TEST_F(TlsClientTest, UnusableNamesAndAuthoritiesAreRefused) {
   auto context = TlsClientContext::make({.verify = true, .ca_pem = root_.chain, .ciphers = ""});
   ASSERT_TRUE(context);
-  EXPECT_EQ(make_client(UniqueFd(), *context, "", {}), nullptr);
-  EXPECT_EQ(make_client(UniqueFd(), *context, std::string(300, 'a'), {}), nullptr);
+  EXPECT_EQ(make_client(UniqueFd(), *context, "", "", {}), nullptr);
+  EXPECT_EQ(make_client(UniqueFd(), *context, "", std::string(300, 'a'), {}), nullptr);
   EXPECT_FALSE(TlsClientContext::make({.verify = true, .ca_pem = "garbage", .ciphers = ""}));
   EXPECT_FALSE(TlsClientContext::make({.verify = true, .ca_pem = "", .ciphers = "NOTHING"}));
 }
@@ -320,7 +320,7 @@ TEST_F(TlsClientTest, ConnectsOverTcp) {
   auto listening = listen_on(*Address::parse("127.0.0.1"));
   ASSERT_TRUE(listening);
   auto context = TlsClientContext::make({.verify = true, .ca_pem = root_.chain, .ciphers = ""});
-  auto client = make_client(start_connect(*local_address(listening->get())), *context, "a.example", {});
+  auto client = make_client(start_connect(*local_address(listening->get())), *context, "a.example", "a.example", {});
   std::unique_ptr<Transport> server;
   IoResult ours{.state = Io::again}, theirs{.state = Io::again};
   for (int i = 0; i < 200 && ours.state == Io::again; ++i) {
@@ -335,7 +335,7 @@ TEST_F(TlsClientTest, ConnectsOverTcp) {
   }
   EXPECT_EQ(ours.state, Io::ok);
   listening->reset();
-  auto refused = make_client(start_connect(*Address::parse("127.0.0.1")), *context, "a.example", {});
+  auto refused = make_client(start_connect(*Address::parse("127.0.0.1")), *context, "a.example", "a.example", {});
   EXPECT_NE(refused->handshake().state, Io::ok);
 }
 

@@ -29,11 +29,19 @@ struct PoolTest : testing::Fixture {
 TEST_F(PoolTest, UnknownAndEmptyClusters) {
   EXPECT_EQ(upstreams->cluster("c"), nullptr) << "before any state";
   apply({{"a", {}, "service_not_found"},
-         {"b", {}, "no_ready_endpoints"},
-         {"d", {{"10.0.0.1", 80, ir::EndpointState::Draining}}}});
+         {"b", {}, "no_endpoints"},
+         {"d", {{"10.0.0.1", 80, ir::EndpointState::Draining}}},
+         {"i", {}, "backend_invalid"},
+         {"n", {}, "name_not_resolved"},
+         {"p", {}, "port_not_found"},
+         {"u", {}, "a word of a newer control plane"}});
   EXPECT_EQ(upstreams->cluster("c"), nullptr);
   EXPECT_EQ(start("a").refused.reason, Reason::service_not_found);
   EXPECT_EQ(start("b").refused.reason, Reason::no_endpoints);
+  EXPECT_EQ(start("p").refused.reason, Reason::port_not_found);
+  EXPECT_EQ(start("n").refused.reason, Reason::name_not_resolved);
+  EXPECT_EQ(start("i").refused.reason, Reason::backend_invalid);
+  EXPECT_EQ(start("u").refused.reason, Reason::no_endpoints);
   EXPECT_EQ(start("d").refused.reason, Reason::no_endpoints);
 }
 

@@ -197,7 +197,8 @@ struct ClusterSpec {
   uint64_t hash = 1;
   ir::UpstreamProtocol protocol = ir::UpstreamProtocol::Http1;
   bool tls = false;
-  std::string sni{}, ca_pem{};
+  std::string sni{}, ca_pem{}, certificate_name{};
+  bool verify = true;
 };
 
 // Bytes of one state.
@@ -221,6 +222,8 @@ class State {
         cluster->tls = std::make_unique<ir::UpstreamTlsT>();
         cluster->tls->sni = spec.sni;
         cluster->tls->ca_pem = spec.ca_pem;
+        cluster->tls->name = spec.certificate_name;
+        cluster->tls->verify = spec.verify;
       }
       table.clusters.push_back(std::move(cluster));
       auto endpoints = std::make_unique<ir::ClusterEndpointsT>();

@@ -27,12 +27,14 @@ struct TlsTest : ::testing::Test {
     server_state.certificate("ns/cert", leaf).host("svc.test", "ns/cert").table.default_certificate = "ns/cert";
     EXPECT_TRUE(server_state.apply(server).empty());
   }
-  void apply(std::string sni, std::string ca_pem) {
+  void apply(std::string sni, std::string ca_pem, std::string name = {}, bool verify = true) {
     ClusterSpec spec{"c", {{"127.0.0.1", port}}};
     spec.tls = true;
     spec.hash = std::hash<std::string>()(sni + ca_pem) + ++changes;
     spec.sni = std::move(sni);
     spec.ca_pem = std::move(ca_pem);
+    spec.certificate_name = std::move(name);
+    spec.verify = verify;
     auto next = std::make_unique<testing::State>(std::vector<ClusterSpec>{spec});
     upstreams.apply(next->table(), next->endpoints());
     state = std::move(next);
@@ -148,7 +150,7 @@ TEST_F(TlsTest, AnotherNameIsRefused) {
   apply("other.test", ca.chain);
   Exchange one(pool);
   run(one);
-  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_failed);
+  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_unverified);
   EXPECT_EQ(one.events.error.retry, http::Retry::yes);
   EXPECT_TRUE(requests.empty()) << "nothing may be sent to the wrong one";
 }
@@ -158,8 +160,56 @@ TEST_F(TlsTest, AnotherAuthorityIsRefused) {
   apply("svc.test", other.chain);
   Exchange one(pool);
   run(one);
-  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_failed);
+  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_unverified);
   EXPECT_TRUE(requests.empty());
+}
+
+TEST_F(TlsTest, TheSystemsStoreDoesNotKnowAPrivateAuthority) {
+  apply("svc.test", "");
+  Exchange one(pool);
+  run(one);
+  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_unverified);
+}
+
+TEST_F(TlsTest, NameOfItsOwnBesideTheSni) {
+  apply("front.test", ca.chain, "svc.test");
+  Exchange one(pool);
+  run(one);
+  EXPECT_EQ(one.events.body, "ok") << http::describe(one.events.error.reason).word;
+  EXPECT_EQ(accepted->server_name(), "front.test");
+}
+
+TEST_F(TlsTest, NameOfItsOwnIsTheOneThatCounts) {
+  apply("svc.test", ca.chain, "other.test");
+  Exchange one(pool);
+  run(one);
+  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_unverified);
+}
+
+TEST_F(TlsTest, UnverifiedOnlyWhenAsked) {
+  apply("other.test", "", "", false);
+  Exchange one(pool);
+  run(one);
+  EXPECT_EQ(one.events.body, "ok") << http::describe(one.events.error.reason).word;
+}
+
+TEST_F(TlsTest, WhatIsNoTlsIsAnotherReason) {
+  apply("svc.test", ca.chain);
+  Exchange one(pool);
+  const auto sink = upstreams.start(*upstreams.cluster("c"), one.events, one.arena, one.attempts, {});
+  ASSERT_TRUE(sink.has_value());
+  (*sink)->send_head(one.request, true);
+  (*sink)->flush();
+  UniqueFd fd;
+  for (int i = 0; i < 2000 && !one.events.ended; ++i) {
+    reactor.run_once(1);
+    if (fd) continue;
+    fd = UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (fd) {
+      ASSERT_GT(::send(fd.get(), kOk.data(), kOk.size(), MSG_NOSIGNAL), 0);
+    }
+  }
+  EXPECT_EQ(one.events.error.reason, Reason::upstream_tls_failed);
 }
 
 TEST_F(TlsTest, PolicyThatCannotBeHonouredRefusesEveryRequest) {

@@ -178,7 +178,7 @@ TEST(Decode, RouteWithEverything) {
         {"type":"RequestRedirect","requestRedirect":{"scheme":"https","port":8443,"path":{"type":"ReplacePrefixMatch","replacePrefixMatch":""},"statusCode":301}},
         {"type":"DirectResponse","directResponse":{"statusCode":418,"body":"tea\n"}}],
       "backendRefs":[{"name":"s","port":80},{"name":"t","port":81,"weight":0,"namespace":"o"}],
-      "timeouts":{"request":"1m30s","backendRequest":"500ms"},"retry":{"attempts":3,"codes":[503],"backoff":"100ms"}}]}})");
+      "timeouts":{"request":"1m30s","backendRequest":"500ms"},"retry":{"attempts":3,"codes":[503],"backoff":"100ms","onNonIdempotent":true}}]}})");
   EXPECT_EQ(route.parent_refs[0].group, "networking.k8s.io");
   EXPECT_EQ(route.parent_refs[0].kind, "IngressClass");
   const auto& rule = route.rules.at(0);
@@ -193,7 +193,7 @@ TEST(Decode, RouteWithEverything) {
   EXPECT_EQ(rule.backend_refs[1].weight, 0u);
   EXPECT_EQ(rule.request_timeout_ms, 90'000u);
   EXPECT_EQ(rule.backend_request_timeout_ms, 500u);
-  EXPECT_EQ(rule.retry, (store::RouteRetry{3, {503}, 100}));
+  EXPECT_EQ(rule.retry, (store::RouteRetry{3, {503}, 100, true}));
 }
 
 TEST(Decode, RouteProblems) {
