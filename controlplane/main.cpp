@@ -13,6 +13,7 @@
 #include "common/base/asio.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/ir/verify.h"
 #include "controlplane/admin/admin_server.h"
 #include "controlplane/admin/condition.h"
 #include "controlplane/admin/metrics.h"
@@ -110,6 +111,12 @@ Result<config::Options> make_options(const Flags& flags) {
   }
   if (flags.http_port) options.http_port = flags.http_port;
   if (flags.https_port) options.https_port = flags.https_port;
+  if (flags.bind.size() > ir::kMaxListenerAddresses / 2)
+    return fail("--bind: more than {} addresses", ir::kMaxListenerAddresses / 2);
+  for (const std::string& address : flags.bind) {
+    if (address.find('/') != std::string::npos || !config::parse_cidr(address))
+      return fail("--bind: '{}' is no IP address", address);
+  }
   if (!flags.bind.empty()) options.bind = flags.bind;
   options.controller_name = flags.controller_name;
   options.allow_loopback_endpoints = !flags.manifests.empty();

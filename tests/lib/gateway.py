@@ -16,8 +16,9 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 BUILD = os.environ.get('SLUICE_BUILD', os.path.join(ROOT, 'build'))
 BIN = os.path.join(BUILD, 'bin')
 TOOLS = os.path.join(BUILD, 'tests')
-# Sanitizer builds are slow to start; nothing here waits longer than it must.
-START_SECONDS = float(os.environ.get('SLUICE_TEST_START_SECONDS', '30'))
+# Sanitizer builds and busy machines are slow: the bounds below make a hang a failure and nothing more; what works never waits for them.
+SLOW = float(os.environ.get('SLUICE_TEST_SLOW', '1'))
+START_SECONDS = 60 * SLOW
 
 
 def slurp(path):
@@ -26,9 +27,9 @@ def slurp(path):
 
 
 class Gateway:
-    """A running gateway. objects: list of dicts, written to one file; more files by write()."""
+    """A running gateway. objects: list of dicts, written to one file; more files by write(). http, workers, bind: False or None = no such flag."""
 
-    def __init__(self, objects=(), https=False, admin=True, workers=1, config='', args=(), folder=None, state=None, bind='127.0.0.1', wait=True):
+    def __init__(self, objects=(), http=True, https=False, admin=True, workers=1, config='', args=(), folder=None, state=None, bind='127.0.0.1', wait=True):
         self.work = tempfile.mkdtemp(prefix='sluice-test.')
         self.folder = folder or os.path.join(self.work, 'manifests')
         os.makedirs(self.folder, exist_ok=True)
@@ -36,10 +37,12 @@ class Gateway:
         if objects:
             self.write('objects.json', objects)
         self.config = os.path.join(self.work, 'config.yaml')
-        with open(self.config, 'w') as f:
-            f.write(config if 'accessLog' in config else config + '\naccessLog:\n  path: "off"\n')
-        self.args = [os.path.join(BIN, 'sluice'), 'run', '--manifests', self.folder, '--http-port', '0', '--bind', bind, '--workers', str(workers), '--state', self.state,
-                     '--config', self.config] + (['--https-port', '0'] if https else []) + (['--admin-port', '0'] if admin else []) + list(args)
+        self.configure(config)
+        self.address = bind if bind and bind not in ('0.0.0.0', '::') else '127.0.0.1'
+        flags = {'--http-port': '0' if http else None, '--https-port': '0' if https else None, '--admin-port': '0' if admin else None, '--bind': bind,
+                 '--workers': workers}
+        self.args = [os.path.join(BIN, 'sluice'), 'run', '--manifests', self.folder, '--state', self.state, '--config', self.config]
+        self.args += [str(word) for flag, value in flags.items() if value is not None for word in (flag, value)] + list(args)
         self.log_path = os.path.join(self.work, 'log')
         self.proc = None
         self.ports = {}
@@ -48,8 +51,10 @@ class Gateway:
     def start(self, wait=True):
         self.log = open(self.log_path, 'a')
         self.proc = subprocess.Popen(self.args, stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
-        if not wait:
-            return
+        if wait:
+            self.read_ports()
+
+    def read_ports(self):
         ready, _, _ = select.select([self.proc.stdout], [], [], START_SECONDS)
         line = self.proc.stdout.readline() if ready else b''
         if not line:
@@ -80,6 +85,12 @@ class Gateway:
             json.dump({'apiVersion': 'v1', 'kind': 'List', 'items': list(objects)}, f)
         os.rename(path + '.tmp~', path)
 
+    def configure(self, text):
+        """Replaces the config file in one step; a running gateway sees it. No access log unless the text has one."""
+        with open(self.config + '~', 'w') as f:
+            f.write(text if 'accessLog' in text else text + '\naccessLog:\n  path: "off"\n')
+        os.rename(self.config + '~', self.config)
+
     def remove(self, name):
         os.unlink(os.path.join(self.folder, name))
 
@@ -98,9 +109,12 @@ class Gateway:
                 out.append(pid)
         return out
 
-    def get(self, path='/', host='a.example', headers=(), method='GET', body=b'', port=None, timeout=5):
+    def connect(self, port=None):
+        return socket.create_connection((self.address, port or self.http), timeout=20 * SLOW)
+
+    def get(self, path='/', host='a.example', headers=(), method='GET', body=b'', port=None):
         """One request on its own connection. Returns (status, headers dict in lower case, body)."""
-        with socket.create_connection(('127.0.0.1', port or self.http), timeout=timeout) as s:
+        with self.connect(port) as s:
             head = f'{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n' + ''.join(f'{k}: {v}\r\n' for k, v in headers)
             if body:
                 head += f'Content-Length: {len(body)}\r\n'
@@ -112,8 +126,9 @@ class Gateway:
         assert status == 200, status
         return body.decode()
 
-    def until(self, check, seconds=10.0, what=''):
+    def until(self, check, seconds=20.0, what=''):
         """Polls until check() is true. The bound is there so that a hang becomes a failure, not as a measure of speed."""
+        seconds *= SLOW
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -234,6 +249,12 @@ def make_certificate(work, name):
 def tls_secret(name, cert, key, ns='default'):
     b64 = lambda path: base64.b64encode(slurp(path).encode()).decode()
     return {'apiVersion': 'v1', 'kind': 'Secret', 'type': 'kubernetes.io/tls', 'metadata': {'name': name, 'namespace': ns}, 'data': {'tls.crt': b64(cert), 'tls.key': b64(key)}}
+
+
+def sluice(*args, seconds=60):
+    """Runs the tool to its end: (exit code, stdout, stderr)."""
+    p = subprocess.run([os.path.join(BIN, 'sluice'), *map(str, args)], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    return p.returncode, p.stdout, p.stderr
 
 
 class Origin:

@@ -1,5 +1,9 @@
+#include <cstring>
+#include <span>
+
 #include <gtest/gtest.h>
 
+#include "common/ir/verify.h"
 #include "controlplane/config/option_table.h"
 
 namespace sluice::config {
@@ -8,6 +12,20 @@ namespace {
 std::string error_of(const std::string& text) {
   Options options;
   const auto status = load_text(text, "sluice.yaml", options);
+  return status ? "" : status.error().message;
+}
+
+// What the data plane says to a table with these settings.
+std::string verified(const Options& options) {
+  ir::RouteTableT table;
+  table.schema_version = ir::kSchemaVersion;
+  table.settings = std::make_unique<ir::SettingsT>(options.settings);
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(ir::RouteTable::Pack(builder, &table));
+  // Aligned as a memory file is.
+  std::vector<uint64_t> aligned((builder.GetSize() + 7) / 8);
+  std::memcpy(aligned.data(), builder.GetBufferPointer(), builder.GetSize());
+  const auto status = ir::verify_table(std::as_bytes(std::span(aligned)).first(builder.GetSize()));
   return status ? "" : status.error().message;
 }
 
@@ -113,6 +131,42 @@ TEST(Config, EveryRowAcceptsItsStatedDefault) {
     const auto status = load_text(text, "f", options);
     EXPECT_TRUE(status) << row.key << ": " << (status ? "" : status.error().message);
   }
+}
+
+// What the options accept, the data plane takes: its verification must not be narrower anywhere.
+TEST(Config, BothEndsOfEveryRangeAreVerified) {
+  const std::string path = "/" + std::string(1023, 'p');
+  const std::string ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256" + std::string(1024 - 29, ':');
+  const std::string format = std::string(4000, 'f');
+  for (const std::string text :
+       {"workers: 0", "workers: 128", "limits: {headerBytes: 1Ki, headerCount: 1, requestLine: 256, bodyBytes: 0}",
+        "limits: {headerBytes: 1Mi, headerCount: 1000, requestLine: 64Ki, bodyBytes: 1Gi}",
+        "limits: {connections: 10000000, upstreamIdle: 1000000}", "limits: {connections: 0, upstreamIdle: 0}",
+        "timeouts: {requestHeader: 1ms, requestBodyIdle: 1ms, keepAlive: 1ms, upstreamConnect: 1ms, upstreamResponse: "
+        "1ms, request: 0s, tlsHandshake: 1ms, upstreamIdle: 1ms, drain: 0s}",
+        "timeouts: {requestHeader: 24h, requestBodyIdle: 24h, keepAlive: 24h, upstreamConnect: 24h, upstreamResponse: "
+        "24h, request: 24h, tlsHandshake: 24h, upstreamIdle: 24h, drain: 24h}",
+        "proxyProtocol: [\"::/0\", 0.0.0.0/0]\ntrustedProxies: [\"::1\"]", "tls: {minVersion: \"1.3\"}"}) {
+    Options options;
+    const auto status = load_text(text, "f", options);
+    ASSERT_TRUE(status) << status.error().message;
+    EXPECT_EQ(verified(options), "") << text;
+  }
+  Options options;
+  ASSERT_TRUE(
+      load_text("accessLog: {path: \"" + path + "\", format: \"" + format + "\"}\ntls: {ciphers: \"" + ciphers + "\"}",
+                "f", options));
+  EXPECT_EQ(verified(options), "");
+  for (const char* text : {"limits: {headerBytes: 1023}", "limits: {headerBytes: 1048577}", "limits: {headerCount: 0}",
+                           "limits: {headerCount: 1001}", "limits: {requestLine: 255}", "limits: {requestLine: 65537}",
+                           "timeouts: {requestHeader: 0s}", "workers: 129"}) {
+    EXPECT_NE(error_of(text).find("between"), std::string::npos) << text;
+  }
+  std::string addresses;
+  for (int i = 1; i <= 9; ++i) addresses += (i == 1 ? "" : ", ") + ("127.0.0." + std::to_string(i));
+  EXPECT_NE(error_of("listeners: {bind: [" + addresses + "]}").find("more than 8"), std::string::npos);
+  EXPECT_NE(error_of("accessLog: {path: \"" + path + "p\"}").find("longer than"), std::string::npos);
+  EXPECT_NE(error_of("tls: {ciphers: \"" + ciphers + ":\"}").find("longer than"), std::string::npos);
 }
 
 TEST(Config, ListenersAreOptionsToo) {
