@@ -39,11 +39,23 @@ def run(name, command, env, seconds, cwd):
         print(f'    skipped: {reason}', flush=True)
     if not failed:
         return passed, failed, []
-    print('\n'.join('    ' + line for line in out.split('\n')[-120:]), flush=True)
+    print('\n'.join('    ' + line for line in excerpt(out)), flush=True)
     if code not in (0, 1):
         print(f'    exit: {code}', flush=True)
     named = list(dict.fromkeys(m[1] or m[2] for m in FAILED.finditer(out)))
     return passed, failed, [f'{name}: {one}' for one in named] or [f'{name}: exit {code}']
+
+
+def excerpt(out):
+    """The lines worth showing: of GoogleTest each failed test's own, at most 60; of the others the end."""
+    shown = []
+    for block in re.split(r'^(?=\[ RUN      \])', out, flags=re.M)[1:]:
+        name = block.split(' ] ', 1)[1].split('\n')[0]
+        if re.search(rf'^\[       OK \] {re.escape(name)}\b|^\[  SKIPPED \] {re.escape(name)}\b', block, re.M):
+            continue
+        lines = block.rstrip().split('\n')
+        shown += lines if len(lines) <= 60 else lines[:20] + ['...'] + lines[-40:]
+    return shown[:600] or out.split('\n')[-120:]
 
 
 def count(out, code):

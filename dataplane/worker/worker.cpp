@@ -205,24 +205,24 @@ class Worker final : private net::EventHandler {
     for_each_connection([](ClientConnection& connection) { connection.drain(); });
   }
 
-  // What each stream does, one line each.
+  // What each stream does, one line each. Warnings, because a person has asked: `sluice run` shows no less by default.
   void dump() {
     static constexpr const char* kPhases[] = {"head", "filtering", "attempt", "backoff", "answer", "tunnel", "done"};
-    log::info("dump", {{"connections", context_.connection_count},
-                       {"idle_upstream", context_.upstreams.idle_connections()},
-                       {"sequence", context_.sequence}});
+    log::warning("dump", {{"connections", context_.connection_count},
+                          {"idle_upstream", context_.upstreams.idle_connections()},
+                          {"sequence", context_.sequence}});
     for (const ClientConnection* at = context_.connections; at != nullptr; at = at->next()) {
       if (at->request() == nullptr) continue;
       http::Stream& stream = at->request()->stream();
       const upstream::Attempts& attempts = at->request()->attempts();
-      log::info("stream", {{"client", at->socket_peer().text()},
-                           {"method", stream.head().method_name},
-                           {"host", stream.head().host},
-                           {"path", stream.head().path},
-                           {"phase", kPhases[static_cast<size_t>(stream.phase())]},
-                           {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
-                           {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
-                           {"attempts", attempts.count}});
+      log::warning("stream", {{"client", at->socket_peer().text()},
+                              {"method", stream.head().method_name},
+                              {"host", stream.head().host},
+                              {"path", stream.head().path},
+                              {"phase", kPhases[static_cast<size_t>(stream.phase())]},
+                              {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
+                              {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
+                              {"attempts", attempts.count}});
     }
   }
 

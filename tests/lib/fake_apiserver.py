@@ -15,6 +15,7 @@ Speaks TLS on a free port of 127.0.0.1 and is driven by one JSON command a line 
   {"op": "freeze"}, {"op": "thaw"}                every connection there is stays open and never says anything again; new ones wait for thaw
   {"op": "tokens", "accept": ["..."]}, {"op": "certificate", "cert": ..., "key": ...}, {"op": "pages", "size": N}, {"op": "bookmarks", "seconds": S}
   {"op": "absent", "path": ..., "absent": true}   404, as for a kind whose CRD is not installed
+  {"op": "told"}        {"path": version}: the newest version that a watch of that path has told, by event or bookmark
   {"op": "requests"}    ["GET /...", ...] since the last time
 FAULTS  list:  status (code, retry_after), expire (410 if it has a continue token), cut, slow (seconds), garbage, no_version, type, forever
         watch: status, type, hang
@@ -52,6 +53,7 @@ class Server:
         self.page_size = 500
         self.bookmark_seconds = 60.0
         self.requests = []
+        self.told = {}
         self.tokens_made = itertools.count(1)
         self.rests = {}  # continue token -> (version, items still to be listed)
         self.connections = set()
@@ -208,6 +210,8 @@ class Server:
             self.bookmark_seconds = c["seconds"]
         elif op == "absent":
             (self.absent.add if c["absent"] else self.absent.discard)(c["path"])
+        elif op == "told":
+            return {"told": dict(self.told)}
         elif op == "requests":
             with self.changed:
                 out, self.requests = self.requests, []
@@ -467,6 +471,7 @@ class Connection:
                 at = max(at, last)
                 mark = now + server.bookmark_seconds
                 self.chunk(json.dumps({"type": "BOOKMARK", "object": {"kind": kind, "metadata": {"resourceVersion": str(at)}}}).encode() + b"\n")
+            server.told[collection] = max(at, server.told.get(collection, 0))
             if now >= end:
                 return self.send(b"0\r\n\r\n")
 

@@ -29,7 +29,7 @@ def slurp(path):
 class Gateway:
     """A running gateway. objects: list of dicts, written to one file; more files by write(). http, workers, bind: False or None = no such flag."""
 
-    def __init__(self, objects=(), http=True, https=False, admin=True, workers=1, config='', args=(), folder=None, state=None, bind='127.0.0.1', wait=True):
+    def __init__(self, objects=(), http=True, https=False, admin=True, workers=1, config='', args=(), folder=None, state=None, bind='127.0.0.1', wait=True, wrap=()):
         self.work = tempfile.mkdtemp(prefix='sluice-test.')
         self.folder = folder or os.path.join(self.work, 'manifests')
         os.makedirs(self.folder, exist_ok=True)
@@ -41,7 +41,7 @@ class Gateway:
         self.address = bind if bind and bind not in ('0.0.0.0', '::') else '127.0.0.1'
         flags = {'--http-port': '0' if http else None, '--https-port': '0' if https else None, '--admin-port': '0' if admin else None, '--bind': bind,
                  '--workers': workers}
-        self.args = [os.path.join(BIN, 'sluice'), 'run', '--manifests', self.folder, '--state', self.state, '--config', self.config]
+        self.args = [*wrap, os.path.join(BIN, 'sluice'), 'run', '--manifests', self.folder, '--state', self.state, '--config', self.config]
         self.args += [str(word) for flag, value in flags.items() if value is not None for word in (flag, value)] + list(args)
         self.log_path = os.path.join(self.work, 'log')
         self.proc = None
@@ -139,14 +139,18 @@ class Gateway:
             time.sleep(0.02)
         raise AssertionError(f'did not happen in {seconds} s: {what}\n{self.tail()}')
 
-    def stop(self, keep_state=False):
+    def end(self):
+        """Ends the processes; state, manifests and log stay."""
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
             try:
-                self.proc.wait(40)
+                self.proc.wait(40 * SLOW)
             except subprocess.TimeoutExpired:
                 self.proc.kill()
                 self.proc.wait()
+
+    def stop(self, keep_state=False):
+        self.end()
         if self.proc and self.proc.stdout:
             self.proc.stdout.close()
         self.log.close()
@@ -280,7 +284,8 @@ class Load:
     """tests/tools/openload.c in the background: open loop, no retries, every answer checked."""
 
     def __init__(self, mode, port, host, path, rate, seconds, connections=32):
-        self.proc = subprocess.Popen([os.path.join(TOOLS, 'openload'), mode, str(port), host, path, str(rate), str(seconds), str(connections)], stdout=subprocess.PIPE, text=True)
+        pace = [] if mode == 'new' else [rate]
+        self.proc = subprocess.Popen([os.path.join(TOOLS, 'openload'), mode, *map(str, [port, host, path, *pace, seconds, connections])], stdout=subprocess.PIPE, text=True)
 
     def result(self):
         out, _ = self.proc.communicate()

@@ -3,13 +3,14 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, Gateway, Load, Origin, ingress, read_answer, service, slurp  # noqa: E402
+from lib.gateway import BIN, CLASS, Gateway, Load, Origin, ingress, read_answer, service, slurp  # noqa: E402
 
 KILLS = int(os.environ.get('KILLS', '100'))
 
@@ -96,26 +97,80 @@ class Supervision(unittest.TestCase):
 
     def test_cold_start_from_disk(self):
         """The data plane alone, with nothing but its state folder, serves what it knew."""
-        import subprocess
-        from lib.gateway import BIN
         with Origin(1) as origin:
             gw = Gateway(objects(origin.ports[0]), workers=1)
             try:
                 self.assertEqual(gw.get('/')[0], 200)
-                http = gw.http
                 state = find_state(gw.state)
-                gw.proc.send_signal(signal.SIGTERM)
-                gw.proc.wait(40)
-                alone = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', os.path.join(gw.work, 'nobody.sock'), '--state', state, '--foreground'],
-                                         stdout=subprocess.DEVNULL, stderr=gw.log)
-                try:
-                    port = wait_listening(alone.pid, http)
+                gw.end()
+                with DataPlane(gw, state) as port:
                     gw.until(lambda: gw.get('/', port=port)[0] == 200, what='served from disk')
-                finally:
-                    alone.terminate()
-                    alone.wait(40)
             finally:
                 gw.stop()
+
+    def test_damaged_state_is_passed_over(self):
+        """The newest state damaged: the one before serves, whole. That one too: nothing is served, nothing crashes, and a control plane mends it."""
+        with Origin(1) as origin:
+            gw = Gateway(objects(origin.ports[0]), workers=1)
+            try:
+                state = os.path.join(gw.state, 'last-good')
+                gw.until(lambda: 'manifest' in os.listdir(state), what='the first state is on disk')
+                first = tables(state)
+                gw.write('more.json', [ingress('more', 'b.example', 'web')])
+                gw.until(lambda: gw.get('/', host='b.example')[0] == 200, what='a second state')
+                gw.until(lambda: tables(state) - first, what='the second state is on disk')
+                gw.end()  # which waits for the disk
+                newest = tables(state) - first
+                self.assertEqual((len(newest), len(tables(state))), (1, 2))
+                damage(newest.pop())
+                with DataPlane(gw, state) as port:
+                    gw.until(lambda: gw.get('/', port=port)[0] == 200, what='the state before')
+                    self.assertEqual(gw.get('/', host='b.example', port=port)[0], 404, 'half of the newer one would be worse')
+                for path in tables(state):
+                    damage(path)
+                alone = DataPlane(gw, state, usable=False)
+                with alone:
+                    told = [line for line in gw.tail(1000).split('\n') if 'state on disk not used' in line]
+                    for path in tables(state):
+                        self.assertTrue([line for line in told if os.path.basename(path) in line], (path, told))
+                    self.assertIsNone(alone.proc.poll())
+                    self.assertEqual(sockets_of(alone.proc.pid), set())
+                gw.start()
+                self.assertEqual(gw.get('/', host='b.example')[0], 200)
+            finally:
+                gw.stop()
+
+
+class DataPlane:
+    """sluice-dataplane alone on a state folder, with no control plane to be found. As a context: the port it listens on; `usable` False: none is waited for."""
+
+    def __init__(self, gw, state, usable=True):
+        self.proc = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', os.path.join(gw.work, 'nobody.sock'), '--state', state, '--foreground'],
+                                     stdout=subprocess.DEVNULL, stderr=gw.log)
+        self.gw, self.usable, self.before = gw, usable, gw.tail(1000).count('not reachable')
+
+    def __enter__(self):
+        if not self.usable:
+            self.gw.until(lambda: self.gw.tail(1000).count('not reachable') > self.before, what='it looks for a control plane')
+            return None
+        self.gw.until(lambda: sockets_of(self.proc.pid), what='it listens')
+        return sockets_of(self.proc.pid).pop()
+
+    def __exit__(self, *_):
+        self.proc.terminate()
+        self.proc.wait(60)
+
+
+def tables(state):
+    return {os.path.join(state, name) for name in os.listdir(state) if name.startswith('state.table.')}
+
+
+def damage(path):
+    with open(path, 'r+b') as f:
+        f.seek(os.path.getsize(path) // 2)
+        byte = f.read(1)
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte[0] ^ 0x40]))
 
 
 def find_state(root):
@@ -126,24 +181,19 @@ def find_state(root):
     raise AssertionError(f'no state under {root}: {list(os.walk(root))}')
 
 
-def wait_listening(pid, _):
-    """A TCP port that a process of pid's session listens on."""
-    for _ in range(200):
-        inodes = set()
-        for p in [pid] + [int(c) for c in slurp(f'/proc/{pid}/task/{pid}/children').split()]:
-            try:
-                for fd in os.listdir(f'/proc/{p}/fd'):
-                    link = os.readlink(f'/proc/{p}/fd/{fd}')
-                    if link.startswith('socket:['):
-                        inodes.add(link[8:-1])
-            except OSError:
-                pass
-        for line in slurp('/proc/net/tcp').strip().split('\n')[1:]:
-            f = line.split()
-            if f[3] == '0A' and f[9] in inodes:
-                return int(f[1].split(':')[1], 16)
-        time.sleep(0.05)
-    raise AssertionError('nothing listens')
+def sockets_of(master):
+    """TCP ports that a data plane's processes listen on."""
+    inodes = set()
+    for p in [master] + [int(c) for c in slurp(f'/proc/{master}/task/{master}/children').split()]:
+        try:
+            for fd in os.listdir(f'/proc/{p}/fd'):
+                link = os.readlink(f'/proc/{p}/fd/{fd}')
+                if link.startswith('socket:['):
+                    inodes.add(link[8:-1])
+        except OSError:
+            pass
+    rows = [line.split() for line in slurp('/proc/net/tcp').strip().split('\n')[1:]]
+    return {int(f[1].split(':')[1], 16) for f in rows if f[3] == '0A' and f[9] in inodes}
 
 
 if __name__ == '__main__':

@@ -17,8 +17,14 @@ TEST_F(ClusterSourceTest, BookmarksAloneKeepTheVersionFresh) {
   expect_synced();
   ASSERT_FALSE(HasFailure());
   // Only one kind changes; the others learn of it by bookmarks, and then resume behind the compaction without a list.
-  for (int i = 0; i < 5; ++i) put(kPaths[5], "busy");
-  run_for(std::chrono::milliseconds(400));
+  for (int i = 0; i < 4; ++i) put(kPaths[5], "busy");
+  const uint64_t newest = std::stoull(put(kPaths[5], "busy")["version"].get<std::string>());
+  ASSERT_TRUE(run_until([&] {
+    run_for(std::chrono::milliseconds(20));
+    const json told = server.command({{"op", "told"}})["told"];
+    return std::ranges::all_of(kPaths, [&](const KindPath& kind) { return told.value(kind.path, 0u) >= newest; });
+  }));
+  run_for(std::chrono::milliseconds(300));  // what was told arrives
   server.command({{"op", "compact"}});
   server.command({{"op", "requests"}});
   server.command({{"op", "cut"}});
