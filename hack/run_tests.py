@@ -89,7 +89,7 @@ def main():
     a.add_argument('--timeout', type=int, default=300)
     o = a.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build), PYTHONUNBUFFERED='1')
+    env = dict(os.environ, SLUICE_BUILD=os.path.abspath(o.build), PYTHONUNBUFFERED='1', PYTHONWARNINGS='ignore::ResourceWarning')
     total, bad = [0, 0], []
 
     def add(result):

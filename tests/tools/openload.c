@@ -130,6 +130,7 @@ static void report(double seconds) {
   double q[4] = {.5, .9, .99, .999}, v[4] = {0};
   for (int i = 0; i < 4 && n; i++) v[i] = (double)g_lat[(uint64_t)(q[i] * (double)(n - 1))] / 1000.0;
   printf("{\"requests\":%lu,\"failed\":%lu,\"mixed\":%lu,\"first_failure\":\"%s\",\"issued\":%lu,\"generations\":%lu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"seconds\":%.3f}\n", g_done, g_failed, g_mixed, g_first, g_issued, g_changes, v[0], v[1], v[2], v[3], seconds);
+  fflush(stdout);
 }
 int main(int argc, char **argv) {
   if (argc < 6) return 2;
@@ -158,7 +159,6 @@ int main(int argc, char **argv) {
       if (r < 0) failed("%s", g_why); else g_done++;
     }
     report(0);
-    fflush(stdout);
     while (read(0, g_buffer, 1) > 0) {}
     return 0;
   }
@@ -212,5 +212,6 @@ int main(int argc, char **argv) {
   }
   for (uint64_t i = 0; i < in_flight; i++) failed("no answer in the 3 s after the end");
   report((double)(now_ns() - start) / 1e9);
+  free(cs);
   return 0;
 }

@@ -20,7 +20,7 @@ TEST_F(ClusterSourceTest, FaultsOfARunningWatch) {
         server.fault("event", what.starts_with("error") ? "error" : what, more);
       }
       change_everything();
-      expect_faults_used(what);
+      expect_faults_used(what, [this] { change_everything(); });
       change_everything();
       expect_healthy(what);
       ASSERT_FALSE(HasFailure()) << what;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -24,7 +25,7 @@ using sluice::testkit::FakeApiServer;
 using sluice::testkit::TempFolder;
 using store::Kind;
 
-constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds kPatience{30};  // a hang becomes a failure; what works never waits so long
 
 struct KindPath {
   Kind kind;
@@ -219,10 +220,14 @@ class ClusterSourceTest : public ::testing::Test {
     EXPECT_EQ(synced, 1) << name;
     server.command({{"op", "clear"}});
   }
-  // Every object kind must have been hit: all armed faults are used up.
-  void expect_faults_used(const std::string& name) {
+  // Every object kind must have been hit: all armed faults are used up. `more` happens now and then meanwhile: where a
+  // fault waits for an event, and a kind has just listed instead, there must be another one.
+  void expect_faults_used(const std::string& name, const std::function<void()>& more = {}) {
     EXPECT_TRUE(run_until([&] {
-      return server.command({{"op", "armed"}})["armed"] == 0;
+      if (server.command({{"op", "armed"}})["armed"] == 0) return true;
+      run_for(std::chrono::milliseconds(100));
+      if (more) more();
+      return false;
     })) << name
         << ": the fault never happened";
   }
