@@ -78,7 +78,8 @@ TEST_F(ClusterSourceTest, WatchedNamespacesAreMirroredEachAlone) {
   run_for(std::chrono::milliseconds(300));
   EXPECT_TRUE(source->settled());
   EXPECT_TRUE(std::ranges::none_of(objects, [](const auto& item) { return item.first.key.ns == "z"; }));
-  for (const auto& request : server.command({{"op", "requests"}})["requests"]) {
+  const json asked = server.command({{"op", "requests"}});
+  for (const auto& request : asked["requests"]) {
     const std::string line = request.get<std::string>();
     const bool inside =
         line.find("/namespaces/x/") != std::string::npos || line.find("/namespaces/y/") != std::string::npos;
