@@ -356,8 +356,8 @@ Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, co
 
 int run(Flags& flags) {
   auto options = make_options(flags);
-  if (options) warn_of(*options);
   if (!options) return fail_start(options.error());
+  warn_of(*options);
   boost::asio::io_context io(1);
   auto sources = make_sources(io, flags, *options);
   if (!sources) return fail_start(sources.error());

@@ -57,6 +57,12 @@ struct Compiler::Memo {
   FlatBufferBuilder head{1 << 16}, entry{1 << 12}, nested{1 << 12};
 
   Chunk host(FreshChunks& fresh, const ir::VirtualHostT& value);
+  template <class T>
+  Chunk hashed(FreshChunks& fresh, const T& value) {
+    T copy = value;
+    pack_hashed(entry, copy);
+    return fresh.keep(entry);
+  }
   void head_of_table(const translate::Translation& translation);
   Part table(const translate::Translation& translation);
   Part endpoint_set(const translate::Translation& translation);
@@ -101,12 +107,8 @@ Part Compiler::Memo::table(const translate::Translation& translation) {
   FreshChunks fresh;
   const auto host_chunks = hosts.chunks(translation.hosts, table_part, kByName,
                                         [&](const ir::VirtualHostT& value) { return host(fresh, value); });
-  const auto cluster_chunks =
-      clusters.chunks(translation.clusters, table_part, kByName, [&](const ir::ClusterT& value) {
-        ir::ClusterT copy = value;
-        pack_hashed(entry, copy);
-        return fresh.keep(entry);
-      });
+  const auto cluster_chunks = clusters.chunks(translation.clusters, table_part, kByName,
+                                              [&](const ir::ClusterT& value) { return hashed(fresh, value); });
   const auto tls_chunks = tls_hosts.chunks(translation.tls_hosts, table_part, kByName, [&](const ir::TlsHostT& value) {
     entry.Clear();
     entry.Finish(ir::TlsHost::Pack(entry, &value));
@@ -127,12 +129,8 @@ Part Compiler::Memo::table(const translate::Translation& translation) {
 
 Part Compiler::Memo::endpoint_set(const translate::Translation& translation) {
   FreshChunks fresh;
-  const auto chunks =
-      endpoints.chunks(translation.endpoints, endpoint_part, kByName, [&](const ir::ClusterEndpointsT& value) {
-        ir::ClusterEndpointsT copy = value;
-        pack_hashed(entry, copy);
-        return fresh.keep(entry);
-      });
+  const auto chunks = endpoints.chunks(translation.endpoints, endpoint_part, kByName,
+                                       [&](const ir::ClusterEndpointsT& value) { return hashed(fresh, value); });
   head.Clear();
   const auto slots = make_slots<ir::ClusterEndpoints>(head, translation.endpoints.size());
   head.Finish(ir::CreateEndpointSet(head, ir::kSchemaVersion, slots));

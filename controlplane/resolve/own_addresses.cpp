@@ -7,6 +7,8 @@
 #include <ifaddrs.h>
 #include <netinet/in.h>
 
+#include "common/base/freer.h"
+
 namespace sluice::resolve {
 namespace {
 
@@ -19,14 +21,19 @@ std::string host_of(std::string_view url) {
 }  // namespace
 
 std::vector<std::string> own_addresses(std::string_view server_url) {
-  std::vector<std::string> out;
+  std::vector<std::string> out = interface_addresses().value_or(std::vector<std::string>{});
   in6_addr parsed{};
   std::string host = host_of(server_url);
   if (inet_pton(AF_INET, host.c_str(), &parsed) == 1 || inet_pton(AF_INET6, host.c_str(), &parsed) == 1)
     out.push_back(std::move(host));
+  return out;
+}
+
+std::optional<std::vector<std::string>> interface_addresses() {
+  std::vector<std::string> out;
   ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return out;
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> held(list, freeifaddrs);
+  if (getifaddrs(&list) != 0) return std::nullopt;
+  const std::unique_ptr<ifaddrs, Freer<freeifaddrs>> held(list);
   for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next) {
     if (at->ifa_addr == nullptr) continue;
     std::array<char, INET6_ADDRSTRLEN> text{};

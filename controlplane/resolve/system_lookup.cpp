@@ -5,32 +5,14 @@
 #include <memory>
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include "common/base/freer.h"
+#include "controlplane/resolve/own_addresses.h"
+
 namespace sluice::resolve {
 namespace {
-
-template <auto Free>
-struct Freer {
-  template <class T>
-  void operator()(T* value) const {
-    Free(value);
-  }
-};
-
-bool has_global_ipv6() {
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return true;
-  const std::unique_ptr<ifaddrs, Freer<freeifaddrs>> held(list);
-  for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next) {
-    if (at->ifa_addr == nullptr || at->ifa_addr->sa_family != AF_INET6) continue;
-    const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(at->ifa_addr)->sin6_addr;
-    if (!IN6_IS_ADDR_LOOPBACK(&address) && !IN6_IS_ADDR_LINKLOCAL(&address)) return true;
-  }
-  return false;
-}
 
 int ask(const std::string& name, std::vector<std::string>& out) {
   addrinfo hints{};
@@ -63,7 +45,9 @@ Answer ask_system(const std::string& name) {
   if (error == EAI_NONAME) error = ask(name, out);
   if (error != 0) return fail("cannot be resolved: {}", gai_strerror(error));
   const auto is_v6 = [](const std::string& address) { return address.find(':') != std::string::npos; };
-  if (!std::ranges::all_of(out, is_v6) && !has_global_ipv6()) std::erase_if(out, is_v6);
+  if (std::ranges::all_of(out, is_v6)) return out;
+  const auto own = interface_addresses();
+  if (own && std::ranges::none_of(*own, is_v6)) std::erase_if(out, is_v6);
   return out;
 }
 

@@ -102,7 +102,7 @@ MadeCluster make_cluster(const ClusterUse& use, const store::Service& service, c
     // Of a closed one: whatever happens, nothing is sent in the clear.
     out.tls = tls.policy != nullptr ? std::move(tls.policy) : std::make_unique<ir::UpstreamTlsT>();
   }
-  report_unknown_service_annotations(service, problems);
+  report_unknown_annotations({store::Kind::service, service.meta.key()}, service.meta, problems);
   return made;
 }
 

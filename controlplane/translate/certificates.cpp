@@ -10,16 +10,11 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/base/freer.h"
+
 namespace sluice::translate {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <class T>
-  void operator()(T* value) const {
-    Free(value);
-  }
-};
 using BioPtr = std::unique_ptr<BIO, Freer<BIO_free_all>>;
 using X509Ptr = std::unique_ptr<X509, Freer<X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;

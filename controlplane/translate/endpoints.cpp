@@ -74,6 +74,38 @@ void choose(const Places& places, ir::ClusterEndpointsT& out) {
   }
 }
 
+bool is_v4(const ir::EndpointAddress& address) {
+  return address.high() == 0 && (address.low() & 0xffffffff'00000000u) == kMapped;
+}
+
+// Nobody can be meant by these: an unspecified address even connects to this very machine.
+const char* nobodys_address(const ir::EndpointAddress& address) {
+  const uint64_t high = address.high(), low = address.low();
+  if (is_v4(address)) {
+    const auto v4 = static_cast<uint32_t>(low);
+    if (v4 >> 24 == 0) return "an unspecified address";
+    if (v4 >> 28 == 0xe) return "a multicast address";
+    return v4 == 0xffffffff ? "a broadcast address" : nullptr;
+  }
+  if (high == 0 && low == 0) return "an unspecified address";
+  return high >> 56 == 0xff ? "a multicast address" : nullptr;
+}
+
+// Clouds' metadata services beside 169.254.169.254, which is link-local: they give out credentials.
+constexpr std::array<Place, 4> kMetadata = {{
+    {0, kMapped | 0x64'64'64'c8u, 0},     // 100.100.100.200
+    {0, kMapped | 0xc0'00'00'c0u, 0},     // 192.0.0.192
+    {0, kMapped | 0xa8'3f'81'10u, 0},     // 168.63.129.16
+    {0xfd00'0ec2'0000'0000u, 0x254u, 0},  // fd00:ec2::254
+}};
+
+bool inside(const ir::EndpointAddress& address, const config::AddressRange& range) {
+  const auto mask = [](unsigned bits) { return bits == 0 ? uint64_t{0} : ~uint64_t{0} << (64 - bits); };
+  const uint64_t high = mask(std::min<unsigned>(range.bits, 64));
+  const uint64_t low = mask(range.bits > 64 ? range.bits - 64u : 0);
+  return (address.high() & high) == (range.high & high) && (address.low() & low) == (range.low & low);
+}
+
 bool any_ready(const ir::ClusterEndpointsT& set) {
   return std::ranges::any_of(set.endpoints,
                              [](const auto& endpoint) { return endpoint->state == ir::EndpointState::Ready; });
@@ -96,36 +128,13 @@ std::optional<ir::EndpointAddress> parse_address(std::string_view text) {
 }
 
 const char* refused_address(const ir::EndpointAddress& address, bool allow_loopback) {
+  if (const char* why = nobodys_address(address)) return why;
   const uint64_t high = address.high(), low = address.low();
-  if (high == 0 && (low & 0xffffffff'00000000u) == kMapped) {
-    const auto v4 = static_cast<uint32_t>(low);
-    if (v4 >> 24 == 127) return allow_loopback ? nullptr : "a loopback address";
-    if (v4 >> 24 == 0) return "an unspecified address";
-    if (v4 >> 16 == 0xa9fe) return "a link-local address";
-    if (v4 >> 28 == 0xe) return "a multicast address";
-    if (v4 == 0xffffffff) return "a broadcast address";
-    return nullptr;
-  }
-  if (high == 0 && low == 1) return allow_loopback ? nullptr : "a loopback address";
-  if (high == 0 && low == 0) return "an unspecified address";
-  if (high >> 54 == 0xfe80 >> 6) return "a link-local address";
-  if (high >> 56 == 0xff) return "a multicast address";
+  const bool v4 = is_v4(address);
+  if (v4 ? low >> 24 == (kMapped | 0x7f000000u) >> 24 : high == 0 && low == 1)
+    return allow_loopback ? nullptr : "a loopback address";
+  if (v4 ? low >> 16 == (kMapped | 0xa9fe0000u) >> 16 : high >> 54 == 0xfe80 >> 6) return "a link-local address";
   return nullptr;
-}
-
-// Clouds' metadata services beside 169.254.169.254, which is link-local: they give out credentials.
-constexpr std::array<Place, 4> kMetadata = {{
-    {0, kMapped | 0x64'64'64'c8u, 0},     // 100.100.100.200
-    {0, kMapped | 0xc0'00'00'c0u, 0},     // 192.0.0.192
-    {0, kMapped | 0xa8'3f'81'10u, 0},     // 168.63.129.16
-    {0xfd00'0ec2'0000'0000u, 0x254u, 0},  // fd00:ec2::254
-}};
-
-bool inside(const ir::EndpointAddress& address, const config::AddressRange& range) {
-  const auto mask = [](unsigned bits) { return bits == 0 ? uint64_t{0} : ~uint64_t{0} << (64 - bits); };
-  const uint64_t high = mask(std::min<unsigned>(range.bits, 64));
-  const uint64_t low = mask(range.bits > 64 ? range.bits - 64u : 0);
-  return (address.high() & high) == (range.high & high) && (address.low() & low) == (range.low & low);
 }
 
 const char* refused_external_address(const ir::EndpointAddress& address, const Slices& api_server,
@@ -133,15 +142,12 @@ const char* refused_external_address(const ir::EndpointAddress& address, const S
   // RFC 6052: behind the well-known NAT64 prefix lies an IPv4 address.
   if (address.high() == 0x0064'ff9b'0000'0000u && address.low() >> 32 == 0)
     return refused_external_address(ir::EndpointAddress(0, kMapped | address.low()), api_server, options);
-  const char* refused = refused_address(address, options.allow_loopback_endpoints);
-  const std::string_view why = refused == nullptr ? "" : refused;
-  // Nobody can be meant by these: an unspecified address even connects to this very machine.
-  if (why == "an unspecified address" || why == "a multicast address" || why == "a broadcast address") return refused;
+  if (const char* refused = nobodys_address(address)) return refused;
   const auto in_any = [&](const std::vector<config::AddressRange>& list) {
     return std::ranges::any_of(list, [&](const config::AddressRange& range) { return inside(address, range); });
   };
   if (in_any(options.external_name_ranges)) return nullptr;
-  if (refused != nullptr) return refused;
+  if (const char* refused = refused_address(address, options.allow_loopback_endpoints)) return refused;
   for (const Place& metadata : kMetadata) {
     if (metadata.high == address.high() && metadata.low == address.low()) return "a metadata service";
   }

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "controlplane/features/feature.h"
+
 namespace sluice::translate {
 
 bool Precedence::operator<(const Precedence& other) const {
@@ -50,6 +54,16 @@ void report_flaws(const store::ObjectRef& ref, const store::Meta& meta, std::vec
   for (const store::Flaw& flaw : meta.flaws) {
     problems.push_back(
         {ref, flaw.field, "Invalid", flaw.warning ? store::Severity::warning : store::Severity::error, flaw.text});
+  }
+}
+
+void report_unknown_annotations(const store::ObjectRef& ref, const store::Meta& meta,
+                                std::vector<store::Problem>& problems) {
+  for (auto at = meta.annotations.lower_bound("sluice.dev/");
+       at != meta.annotations.end() && at->first.starts_with("sluice.dev/"); ++at) {
+    if (features::is_known_annotation(at->first)) continue;
+    problems.push_back({ref, fmt::format("metadata.annotations[{}]", at->first), "UnknownAnnotation",
+                        store::Severity::warning, "no such annotation; it has no effect"});
   }
 }
 

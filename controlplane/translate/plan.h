@@ -93,6 +93,9 @@ struct Plan {
 };
 
 void report_flaws(const store::ObjectRef& ref, const store::Meta& meta, std::vector<store::Problem>& problems);
+// Annotations of our own prefix that nothing reads: most likely misspelt.
+void report_unknown_annotations(const store::ObjectRef& ref, const store::Meta& meta,
+                                std::vector<store::Problem>& problems);
 
 // Classes of this controller, resolved once a snapshot.
 struct Classes {

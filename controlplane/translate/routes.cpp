@@ -49,13 +49,4 @@ bool https_redirect(const store::Meta& meta, const std::string& class_name, cons
   return context.options.ssl_redirect;
 }
 
-void report_unknown_annotations(const store::Meta& meta, Plan& plan) {
-  for (auto at = meta.annotations.lower_bound("sluice.dev/");
-       at != meta.annotations.end() && at->first.starts_with("sluice.dev/"); ++at) {
-    if (features::is_known_annotation(at->first)) continue;
-    plan.problem(fmt::format("metadata.annotations[{}]", at->first), "UnknownAnnotation",
-                 "no such annotation; it has no effect", store::Severity::warning);
-  }
-}
-
 }  // namespace sluice::translate

@@ -22,7 +22,5 @@ void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& clus
 // false is a problem.
 [[nodiscard]] bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context,
                                   Plan& plan);
-// Annotations of our own prefix that nothing reads: most likely misspelt.
-void report_unknown_annotations(const store::Meta& meta, Plan& plan);
 
 }  // namespace sluice::translate

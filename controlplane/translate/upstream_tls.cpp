@@ -130,17 +130,4 @@ UpstreamTls make_upstream_tls(const store::Service& service, const store::Snapsh
   return Reader(service, snapshot, problems).read();
 }
 
-void report_unknown_service_annotations(const store::Service& service, std::vector<store::Problem>& problems) {
-  const auto& annotations = service.meta.annotations;
-  for (auto at = annotations.lower_bound("sluice.dev/");
-       at != annotations.end() && at->first.starts_with("sluice.dev/"); ++at) {
-    if (features::is_known_annotation(at->first)) continue;
-    problems.push_back({{store::Kind::service, service.meta.key()},
-                        fmt::format("metadata.annotations[{}]", at->first),
-                        "UnknownAnnotation",
-                        store::Severity::warning,
-                        "no such annotation; it has no effect"});
-  }
-}
-
 }  // namespace sluice::translate

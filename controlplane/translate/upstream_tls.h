@@ -21,7 +21,5 @@ struct UpstreamTls {
 // Reads Secrets and ConfigMaps of the Service's own namespace only.
 [[nodiscard]] UpstreamTls make_upstream_tls(const store::Service& service, const store::Snapshot& snapshot,
                                             std::vector<store::Problem>& problems);
-// Annotations of ours that nothing reads on a Service.
-void report_unknown_service_annotations(const store::Service& service, std::vector<store::Problem>& problems);
 
 }  // namespace sluice::translate

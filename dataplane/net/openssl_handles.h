@@ -9,22 +9,17 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "common/base/freer.h"
+
 namespace sluice::net {
 
-template <auto Free>
-struct OpenSslFree {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free>>;
-using CipherPtr = std::unique_ptr<EVP_CIPHER, OpenSslFree<EVP_CIPHER_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
-using CertificatePtr = std::unique_ptr<X509, OpenSslFree<X509_free>>;
-using SslPtr = std::unique_ptr<SSL, OpenSslFree<SSL_free>>;
-using ContextPtr = std::unique_ptr<SSL_CTX, OpenSslFree<SSL_CTX_free>>;
-using StorePtr = std::unique_ptr<X509_STORE, OpenSslFree<X509_STORE_free>>;
+using BioPtr = std::unique_ptr<BIO, Freer<BIO_free>>;
+using CipherPtr = std::unique_ptr<EVP_CIPHER, Freer<EVP_CIPHER_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
+using CertificatePtr = std::unique_ptr<X509, Freer<X509_free>>;
+using SslPtr = std::unique_ptr<SSL, Freer<SSL_free>>;
+using ContextPtr = std::unique_ptr<SSL_CTX, Freer<SSL_CTX_free>>;
+using StorePtr = std::unique_ptr<X509_STORE, Freer<X509_STORE_free>>;
 
 // The first error of this thread's queue in words; empties the queue.
 inline std::string take_openssl_error() {

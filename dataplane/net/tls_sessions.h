@@ -12,7 +12,7 @@
 
 namespace sluice::net {
 
-using SessionPtr = std::unique_ptr<SSL_SESSION, OpenSslFree<SSL_SESSION_free>>;
+using SessionPtr = std::unique_ptr<SSL_SESSION, Freer<SSL_SESSION_free>>;
 
 class TlsSessions {
  public:

@@ -36,7 +36,7 @@ class IngressPlanner {
   void run() {
     plan_.take_flaws(ingress_.meta);
     redirect_ = https_redirect(ingress_.meta, class_, context_, plan_);
-    report_unknown_annotations(ingress_.meta, plan_);
+    report_unknown_annotations(plan_.ref, ingress_.meta, plan_.problems);
     for (size_t i = 0; i < ingress_.rules.size(); ++i) rule(static_cast<uint32_t>(i));
     if (ingress_.default_backend) default_backend();
     else if (ingress_.rules.empty())

@@ -31,7 +31,7 @@ class RoutePlanner {
   void run() {
     plan_.take_flaws(route_.meta);
     redirect_ = https_redirect(route_.meta, plan_.parents.front().name, context_, plan_);
-    report_unknown_annotations(route_.meta, plan_);
+    report_unknown_annotations(plan_.ref, route_.meta, plan_.problems);
     hosts();
     for (size_t i = 0; i < route_.rules.size(); ++i) rule(static_cast<uint32_t>(i));
   }

@@ -165,7 +165,7 @@ class Connection {
     }
     if (options.resume != nullptr) {
       // A copy: OpenSSL's client uses a TLS 1.3 ticket only once.
-      const std::unique_ptr<SSL_SESSION, OpenSslFree<SSL_SESSION_free>> copy(SSL_SESSION_dup(options.resume));
+      const std::unique_ptr<SSL_SESSION, Freer<SSL_SESSION_free>> copy(SSL_SESSION_dup(options.resume));
       SSL_set_session(client.get(), copy.get());
     }
     if (!options.alpn.empty()) {
