@@ -16,6 +16,12 @@ constexpr unsigned kSmallClasses = kSmall / kUnit,
 constexpr unsigned kClasses = kSmallClasses + 5 * kSteps;
 constexpr unsigned kOwn = kClasses;  // larger than any list has
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // In front of each block; as large as malloc's alignment.
 struct alignas(kUnit) Header {
   unsigned size_class;
@@ -105,13 +111,7 @@ void* resize(void* block, size_t size, const char* file, int line) {
 
 }  // namespace
 
-bool use_tls_memory() {
-#ifdef __SANITIZE_ADDRESS__
-  return false;
-#else
-  return CRYPTO_set_mem_functions(take, resize, give) == 1;
-#endif
-}
+bool use_tls_memory() { return !kSanitized && CRYPTO_set_mem_functions(take, resize, give) == 1; }
 
 TlsMemoryFigures tls_memory_figures() { return lists.figures; }
 
