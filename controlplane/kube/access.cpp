@@ -69,7 +69,7 @@ Result<YAML::Node> named(const YAML::Node& root, const char* list, const char* f
   if (entries && entries.IsSequence()) {
     for (const auto& entry : entries) {
       if (!entry.IsMap() || text_of(entry, "name") != name) continue;
-      const YAML::Node value = entry[field];
+      YAML::Node value = entry[field];
       if (!value || value.IsNull()) return YAML::Node(YAML::NodeType::Map);
       if (!value.IsMap()) return fail("{}: {}[name={}].{} is no mapping", path, list, name, field);
       return value;

@@ -12,7 +12,7 @@
 namespace sluice::resolve {
 
 Names::Names(boost::asio::io_context& io, Lookup lookup, Timings timings)
-    : io_(io), lookup_(std::move(lookup)), timings_(timings), timer_(io), alive_(std::make_shared<bool>(true)) {}
+    : lookup_(std::move(lookup)), timings_(timings), timer_(io), alive_(std::make_shared<bool>(true)) {}
 
 Names::~Names() { stop(); }
 

@@ -56,7 +56,6 @@ class Names {
   void on_answer(const std::string& name, uint64_t serial, Answer answer);
   void tell(const std::string& name, Entry& entry, store::ResolvedName now);
 
-  boost::asio::io_context& io_;
   Lookup lookup_;
   const Timings timings_;
   Changed changed_;

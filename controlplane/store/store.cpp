@@ -139,11 +139,11 @@ bool Store::apply(Change change) {
       [&]<class T>(T&& typed) {
         using Type = std::decay_t<T>;
         if constexpr (std::is_same_v<Type, Upsert>) {
-          return upsert(std::move(typed.object));
+          return upsert(std::forward<T>(typed).object);
         } else if constexpr (std::is_same_v<Type, Delete>) {
           return erase(typed.ref);
         } else if constexpr (std::is_same_v<Type, Replace>) {
-          return replace(std::move(typed));
+          return replace(std::forward<T>(typed));
         } else {
           auto& slot = problems_[typed.ref];
           const bool gone =

@@ -15,6 +15,7 @@ namespace sluice::net {
 
 using BioPtr = std::unique_ptr<BIO, Freer<BIO_free>>;
 using CipherPtr = std::unique_ptr<EVP_CIPHER, Freer<EVP_CIPHER_free>>;
+using DigestPtr = std::unique_ptr<EVP_MD, Freer<EVP_MD_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using CertificatePtr = std::unique_ptr<X509, Freer<X509_free>>;
 using SslPtr = std::unique_ptr<SSL, Freer<SSL_free>>;

@@ -91,7 +91,7 @@ struct TlsServer::Impl final : TlsSide {
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, this);
     SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, this);
-    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+    TicketBox::install(ctx, on_ticket);
     SSL_CTX_set_timeout(ctx, kTicketSeconds);
     SSL_CTX_set_num_tickets(ctx, 2);
     ++built;
@@ -238,7 +238,7 @@ struct TlsServer::Impl final : TlsSide {
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
   }
-  static int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
+  static int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, HMAC_CTX* mac,
                        int sealing) {
     auto& self = static_cast<Impl&>(static_cast<TlsTransport*>(SSL_get_app_data(ssl))->side());
     if (sealing != 0) return self.tickets.seal(name, iv, cipher, mac);

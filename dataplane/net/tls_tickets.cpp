@@ -1,10 +1,10 @@
+#define OPENSSL_SUPPRESS_DEPRECATED  // see install() in the header
 #include "dataplane/net/tls_tickets.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include <openssl/core_names.h>
-#include <openssl/params.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
 #include "common/base/clock.h"
@@ -14,7 +14,9 @@ namespace sluice::net {
 using shared::TicketKey;
 
 TicketBox::TicketBox(const shared::TicketKeyPage* page)
-    : page_(page), cipher_(EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr)) {
+    : page_(page),
+      cipher_(EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr)),
+      digest_(EVP_MD_fetch(nullptr, "SHA256", nullptr)) {
   // Until the page has keys: our own. epoch stays 0, so that the first of the page replaces them.
   for (TicketKey* key : {&local_.previous, &local_.current, &local_.next}) {
     RAND_bytes(key->name.data(), static_cast<int>(key->name.size()));
@@ -69,14 +71,13 @@ const TicketKey& TicketBox::current() {
   return *best;
 }
 
-bool TicketBox::set_mac(EVP_MAC_CTX* mac, const TicketKey& key) {
-  static char digest[] = "SHA256";
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                               OSSL_PARAM_construct_end()};
-  return EVP_MAC_init(mac, key.mac_key.data(), key.mac_key.size(), params) == 1;
+bool TicketBox::set_mac(HMAC_CTX* mac, const TicketKey& key) const {
+  return HMAC_Init_ex(mac, key.mac_key.data(), static_cast<int>(key.mac_key.size()), digest_.get(), nullptr) == 1;
 }
 
-int TicketBox::seal(unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac) {
+void TicketBox::install(SSL_CTX* context, Callback callback) { SSL_CTX_set_tlsext_ticket_key_cb(context, callback); }
+
+int TicketBox::seal(unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, HMAC_CTX* mac) {
   const TicketKey& key = current();
   std::memcpy(name, key.name.data(), key.name.size());
   if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher_.get())) != 1) return -1;
@@ -85,7 +86,7 @@ int TicketBox::seal(unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* ciph
   return 1;
 }
 
-int TicketBox::open(const unsigned char* name, const unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac) {
+int TicketBox::open(const unsigned char* name, const unsigned char* iv, EVP_CIPHER_CTX* cipher, HMAC_CTX* mac) {
   const TicketKey* sealing = &current();
   const TicketKey* found = nullptr;
   auto consider = [&](const TicketKey& key) {

@@ -7,7 +7,6 @@
 
 namespace sluice::worker {
 
-using http::Reason;
 using http::h1::Event;
 using http::h1::Step;
 using net::Io;
@@ -167,7 +166,8 @@ bool ClientConnection::step(http::Bytes& in) {
     case Event::body:
       request_done_ = step.end;
       dirty_ = true;
-      if (stream.done() && (lingered_ += step.body.size()) > kMaxDiscarded) begin_close();
+      if (stream.done()) lingered_ += step.body.size();
+      if (lingered_ > kMaxDiscarded) begin_close();
       else stream.on_request_body(step.body, step.end);
       return true;
     case Event::trailers:

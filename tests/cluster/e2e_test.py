@@ -38,7 +38,7 @@ class Cluster(unittest.TestCase):
         cls.apply([{'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}])
         sock = os.path.join(cls.work, 'push.sock')
         cls.control = subprocess.Popen([os.path.join(BIN, 'sluice-controlplane'), '--kubeconfig', cls.kubeconfig, '--socket', sock, '--http-port', '8080', '--https-port', '8443',
-                                        '--bind', ADDRESS, '--workers', '2'], stdout=cls.log, stderr=cls.log)
+                                        '--bind', ADDRESS, '--workers', '2', '--admin-port', '9091', '--admin-bind', ADDRESS], stdout=cls.log, stderr=cls.log)
         cls.data = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', sock, '--state', os.path.join(cls.work, 'state'), '--admin-port', '9090', '--admin-bind', ADDRESS],
                                     stdout=cls.log, stderr=cls.log)
         cls.wait(lambda: cls.ask('/', port=9090, path='/readyz')[0] == 200, 'the gateway is ready', 40)
@@ -94,6 +94,11 @@ class Cluster(unittest.TestCase):
         return {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name, 'namespace': 'default'},
                 'spec': {'selector': {'app': name}, 'ports': [{'name': 'http', 'port': 80, 'targetPort': 8000}]}}
 
+    def metrics(self, port):
+        status, _, body = self.ask('/', port=port, path='/metrics')
+        self.assertEqual(status, 200)
+        return {name: float(value) for name, value in (line.rsplit(' ', 1) for line in body.decode().splitlines() if line and line[0] != '#')}
+
     def certificate_of(self, name):
         context = ssl._create_unverified_context()
         with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname=name) as s:
@@ -103,6 +108,31 @@ class Cluster(unittest.TestCase):
         env = dict(os.environ, KUBECONFIG=self.kubeconfig, PATH=self.state + os.pathsep + os.environ['PATH'])
         done = subprocess.run([sys.executable, os.path.join(ROOT, 'tests', 'crds', 'run')], env=env, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_metrics_of_the_control_plane(self):
+        # A name of this test's own: an object more, an event more on an open watch, a state more, and no list.
+        self.wait(lambda: self.ask('/', port=9091, path='/readyz')[0] == 200, 'the control plane is ready')
+        before = self.metrics(9091)
+        kinds = ('Ingress', 'IngressClass', 'Service', 'EndpointSlice', 'Secret', 'ConfigMap', 'Namespace', 'Route')
+        for kind in kinds:
+            self.assertEqual(before[f'sluice_controlplane_kind_listed{{kind="{kind}"}}'], 1, kind)
+            self.assertGreaterEqual(before[f'sluice_controlplane_lists_total{{kind="{kind}"}}'], 1, kind)
+        for name in ('ready', 'api_connected', 'dataplane_connected'):
+            self.assertEqual(before['sluice_controlplane_' + name], 1, name)
+        self.assertEqual(before['sluice_controlplane_dataplane_workers_ready'], 2)
+        self.apply([ingress('counted', 'counted.example', 'missing')])
+        self.wait(lambda: self.ask('counted.example')[0] == 503, 'the Ingress is there')
+        grown = lambda after, name: after.get(name, 0) - before.get(name, 0)
+        problem = 'sluice_controlplane_problems{reason="BackendNotFound",severity="error"}'
+        self.wait(lambda: grown(self.metrics(9091), problem) == 1, 'its problem is counted')
+        after = self.metrics(9091)
+        self.assertEqual(grown(after, 'sluice_controlplane_objects{kind="Ingress"}'), 1)
+        self.assertGreaterEqual(grown(after, 'sluice_controlplane_watch_events_total{kind="Ingress"}'), 1)
+        self.assertEqual(grown(after, 'sluice_controlplane_lists_total{kind="Ingress"}'), 0)
+        self.assertGreater(grown(after, 'sluice_controlplane_generation'), 0)
+        self.wait(lambda: self.metrics(9091)['sluice_controlplane_acknowledged_generation'] == self.metrics(9090)['sluice_generation'], 'both planes name one generation')
+        self.kubectl('delete', 'ingress', 'counted')
+        self.wait(lambda: problem not in (now := self.metrics(9091)) or now[problem] == before.get(problem, 0), 'the problem is gone with its object')
 
     def test_life_of_an_ingress(self):
         # creation: a live pod answers
