@@ -79,12 +79,8 @@ void declare(CLI::App& app, Flags& flags) {
 }
 
 Result<store::ObjectKey> parse_key(std::string_view flag, std::string_view text) {
-  const size_t slash = text.find('/');
-  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size() ||
-      text.find('/', slash + 1) != std::string_view::npos) {
-    return fail("{}: '{}' is not NAMESPACE/NAME", flag, text);
-  }
-  return store::ObjectKey{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+  auto key = config::parse_key(text);
+  return key ? std::move(key) : fail("{}: {}", flag, key.error().message);
 }
 
 Result<config::ServiceTarget> parse_target(std::string_view text) {

@@ -274,9 +274,13 @@ Status verify_secrets(std::span<const std::byte> bytes) {
       return fail("certificate {}: chain of {} bytes, key of {} bytes", view(certificate.id()), chain, key);
     }
   }
+  if (Status ok = text("ticket keys' Secret", (*found)->ticket_keys_secret(), kMaxNameBytes); !ok) return ok;
+  if (count((*found)->ticket_keys()) > kMaxTicketKeys)
+    return fail("{} ticket keys, more than {}", count((*found)->ticket_keys()), kMaxTicketKeys);
   for (size_t i = 0; i < count((*found)->ticket_keys()); ++i) {
     const TicketKey& key = *(*found)->ticket_keys()->Get(static_cast<uoffset_t>(i));
-    if (count(key.key()) != 80) return fail("ticket key {} of {} bytes, expected 80", i, count(key.key()));
+    if (count(key.key()) != kTicketKeyBytes)
+      return fail("ticket key {} of {} bytes, expected {}", i, count(key.key()), kTicketKeyBytes);
   }
   return {};
 }

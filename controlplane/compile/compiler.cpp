@@ -18,6 +18,7 @@ const std::string& name_of(const ir::ClusterT& cluster) { return cluster.name; }
 const std::string& name_of(const ir::ClusterEndpointsT& endpoints) { return endpoints.name; }
 const std::string& name_of(const ir::CertificateT& certificate) { return certificate.id; }
 const std::string& name_of(const ir::TlsHostT& host) { return host.host; }
+constexpr auto kBySlot = [](const ir::TicketKeyT& key) { return key.slot; };
 constexpr auto kByName = [](const auto& value) -> const std::string& { return name_of(value); };
 
 uint64_t hash_of(const FlatBufferBuilder& builder) {
@@ -51,7 +52,9 @@ struct Compiler::Memo {
   ListMemo<ir::TlsHostT> tls_hosts;
   ListMemo<ir::ClusterEndpointsT> endpoints;
   ListMemo<ir::CertificateT> certificates;
+  ListMemo<ir::TicketKeyT> ticket_keys;
   TableHead table_head;
+  std::string ticket_keys_secret;
   Part table_part, endpoint_part, secret_part;
   // Kept for their memory.
   FlatBufferBuilder head{1 << 16}, entry{1 << 12}, nested{1 << 12};
@@ -154,13 +157,24 @@ Part Compiler::Memo::secret_set(const translate::Translation& translation) {
         explicit_bzero(copy.key_pem.data(), copy.key_pem.size());
         return chunk;
       });
+  const auto key_chunks = ticket_keys.chunks(translation.ticket_keys, secret_part, kBySlot, [&](const auto& value) {
+    keys.Clear();
+    keys.Finish(ir::TicketKey::Pack(keys, &value));
+    const Chunk chunk = fresh.keep(keys);
+    wipe();
+    return chunk;
+  });
   head.Clear();
   const auto slots = make_slots<ir::Certificate>(head, translation.certificates.size());
-  head.Finish(ir::CreateSecretSet(head, ir::kSchemaVersion, slots));
+  const auto key_slots = key_chunks.empty() ? 0 : make_slots<ir::TicketKey>(head, key_chunks.size());
+  const auto secret = translation.ticket_keys_secret.empty() ? 0 : head.CreateString(translation.ticket_keys_secret);
+  head.Finish(ir::CreateSecretSet(head, ir::kSchemaVersion, slots, key_slots, secret));
   const auto* root = flatbuffers::GetRoot<ir::SecretSet>(head.GetBufferPointer());
-  const ListLayout lists[] = {{slots_of(head, root->certificates()), chunks}};
+  std::vector<ListLayout> lists = {{slots_of(head, root->certificates()), chunks}};
+  if (!key_chunks.empty()) lists.push_back({slots_of(head, root->ticket_keys()), key_chunks});
   Part out = write_part(head, lists);
-  certificates.placed(translation.certificates, chunks, head_bytes(head));
+  const size_t end = certificates.placed(translation.certificates, chunks, head_bytes(head));
+  ticket_keys.placed(translation.ticket_keys, key_chunks, end);
   fresh.wipe();
   return out;
 }
@@ -178,8 +192,11 @@ Compiled Compiler::compile(const translate::Translation& translation) {
   }
   if (!memo.endpoint_part.bytes || !memo.endpoints.same(translation.endpoints))
     memo.endpoint_part = memo.endpoint_set(translation);
-  if (!memo.secret_part.bytes || !memo.certificates.same(translation.certificates))
+  if (!memo.secret_part.bytes || !memo.certificates.same(translation.certificates) ||
+      !memo.ticket_keys.same(translation.ticket_keys) || memo.ticket_keys_secret != translation.ticket_keys_secret) {
     memo.secret_part = memo.secret_set(translation);
+    memo.ticket_keys_secret = translation.ticket_keys_secret;
+  }
   Compiled out;
   out.parts[static_cast<size_t>(ir::PartKind::table)] = memo.table_part;
   out.parts[static_cast<size_t>(ir::PartKind::endpoints)] = memo.endpoint_part;

@@ -86,6 +86,16 @@ Status log_format(const Value& value, std::string& out) {
   out = value.text;
   return {};
 }
+Status secret(const Value& value, std::optional<store::ObjectKey>& out) {
+  if (value.text.empty()) {
+    out.reset();
+    return {};
+  }
+  auto key = parse_key(value.text);
+  if (!key) return std::unexpected(key.error());
+  out = std::move(*key);
+  return {};
+}
 // OpenSSL is asked, so that a list without one usable cipher is refused here and not by every worker.
 Status ciphers(const Value& value, std::string& out) {
   if (value.text.size() > ir::kMaxNameBytes) return fail("is longer than {} bytes", ir::kMaxNameBytes);
@@ -188,6 +198,12 @@ constexpr std::array kRows = {
     OptionRow{"tls.ciphers", ValueType::text, "",
               "Cipher list for TLS 1.2 in OpenSSL's words. Empty: forward-secret AEAD ciphers.",
               [](const Value& v, Options& o) { return ciphers(v, tls(o).ciphers); }},
+    OptionRow{
+        "tls.ticketKeysSecret", ValueType::text, "",
+        "NAMESPACE/NAME of a Secret with the session ticket keys that all replicas share: each entry is named by "
+        "the Unix second from which its key makes new tickets, and holds 80 bytes (docs/security.md). Empty: each "
+        "instance makes its own.",
+        [](const Value& v, Options& o) { return secret(v, o.ticket_keys_secret); }},
     OptionRow{"hostOwnership", ValueType::text, "namespace",
               "namespace: the oldest claim of a host owns it for its namespace. shared: the oldest owns each path.",
               [](const Value& v, Options& o) -> Status {
@@ -290,6 +306,16 @@ Result<ir::CidrT> parse_cidr(std::string_view text) {
   cidr.address = std::make_unique<ir::EndpointAddress>(halves[0], halves[1]);
   cidr.bits = static_cast<uint8_t>(total);
   return cidr;
+}
+
+Result<store::ObjectKey> parse_key(std::string_view text) {
+  constexpr size_t kMaxKey = 63 + 1 + 253;  // of a namespace's and of a Secret's or Service's name, RFC 1123
+  const size_t slash = text.find('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size() || text.size() > kMaxKey ||
+      text.find('/', slash + 1) != std::string_view::npos) {
+    return fail("'{}' is not NAMESPACE/NAME", text.substr(0, kMaxKey));
+  }
+  return store::ObjectKey{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
 }
 
 std::string reference_markdown() {

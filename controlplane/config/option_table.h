@@ -38,6 +38,8 @@ struct OptionRow {
 [[nodiscard]] Result<uint64_t> parse_size(std::string_view text);
 // "10.0.0.0/8", "2001:db8::/32", or a single address.
 [[nodiscard]] Result<ir::CidrT> parse_cidr(std::string_view text);
+// "NAMESPACE/NAME".
+[[nodiscard]] Result<store::ObjectKey> parse_key(std::string_view text);
 [[nodiscard]] std::string_view type_name(ValueType type);
 // docs/reference/configuration.md, written by hack/gen-docs.
 [[nodiscard]] std::string reference_markdown();

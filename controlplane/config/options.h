@@ -34,6 +34,7 @@ struct Options {
   std::vector<std::string> watch_namespaces;            // empty = all
   std::optional<ServiceTarget> default_backend;         // --default-backend-service NS/NAME[:PORT]
   std::optional<store::ObjectKey> default_certificate;  // --default-ssl-certificate NS/NAME
+  std::optional<store::ObjectKey> ticket_keys_secret;   // tls.ticketKeysSecret
   bool ssl_redirect = true;  // 308 to https where the host has TLS; annotation sluice.dev/ssl-redirect overrides
   bool allow_external_name = false;  // ExternalName Services
   // Where an ExternalName may lead although it would be refused (loopback, link-local, metadata, API server, own Pod).

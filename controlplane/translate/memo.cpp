@@ -79,9 +79,15 @@ void diff_map(store::ObjectMap<T>& mine, const store::ObjectMap<T>& now, const C
 
 void Translator::Memo::reset() {
   auto kept = std::move(certificates);
+  auto ticket_secret = std::move(tickets.secret);
+  auto ticket_keys = std::move(out.ticket_keys);
+  auto ticket_keys_secret = std::move(out.ticket_keys_secret);
   const uint64_t wanted_version = out.wanted_version;
   *this = Memo();
   certificates = std::move(kept);
+  tickets.secret = std::move(ticket_secret);
+  out.ticket_keys = std::move(ticket_keys);
+  out.ticket_keys_secret = std::move(ticket_keys_secret);
   out.wanted_version = wanted_version + 1;
   for (auto& [key, entry] : certificates) {
     entry.hosts.clear();
@@ -114,6 +120,7 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
   update_tls(dirty);
   update_hosts(dirty);
   update_clusters(snapshot, dirty);
+  update_ticket_keys(snapshot, dirty);
   update_certificates(snapshot, now, dirty);
   list_all(dirty);
 }
@@ -159,6 +166,7 @@ void Translator::Memo::diff(const store::Snapshot& snapshot, Dirty& dirty) {
   look(store::Kind::secret, [&](const auto& keys) {
     if (keys) return dirty.secrets.insert(keys->begin(), keys->end());
     for (const auto& [key, entry] : certificates) dirty.secrets.insert(key);
+    if (tickets.secret) dirty.secrets.insert(*tickets.secret);
   });
 }
 

@@ -1,5 +1,6 @@
 // What the translator keeps from one snapshot to the next, the result among it. Internal to this room.
-// Everything in it is a function of the last snapshot, options and time, except `last_good` certificates.
+// Everything in it is a function of the last snapshot, options and time, except `last_good` certificates and ticket
+// keys.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -15,6 +16,8 @@
 #include "controlplane/translate/endpoints.h"
 #include "controlplane/translate/plan.h"
 #include "controlplane/translate/sorted_list.h"
+#include "controlplane/translate/ticket_keys.h"
+#include "controlplane/translate/translate.h"
 
 namespace sluice::translate {
 
@@ -72,6 +75,12 @@ struct CertificateEntry {
   std::set<std::string> hosts;        // TLS hosts that use it
   bool is_default = false;
 };
+// Of the Secret with ticket keys; the keys themselves, and so the last good ones, are the result's.
+struct TicketsEntry {
+  std::optional<store::ObjectKey> secret;
+  bool pending = false;
+  std::vector<store::Problem> problems;
+};
 // What a change touches; filled while walking the difference between two snapshots.
 struct Dirty {
   std::set<store::ObjectRef> objects, statuses;
@@ -112,6 +121,7 @@ struct Translator::Memo {
   std::set<std::pair<int64_t, store::ObjectKey>> judge_again;  // of the certificates
   int64_t judged_at = 0;
   std::optional<store::ObjectKey> default_certificate;
+  TicketsEntry tickets;
   std::vector<store::Problem> default_problems, class_problems;
   std::map<store::ObjectRef, size_t> unresolved;  // how many TLS hosts of an object lack their Secret
   std::unique_ptr<ir::RouteT> fallback;           // the controller's default backend
@@ -149,6 +159,9 @@ struct Translator::Memo {
                                                 CertificateEntry& entry, int64_t now) const;
   void drop_tls(const std::string& host, TlsEntry& entry, Dirty& dirty);
   void list_tls(const std::string& host, TlsEntry& entry, Dirty& dirty);
+  // memo_tickets.cpp
+  void update_ticket_keys(const store::Snapshot& snapshot, Dirty& dirty);
+  void judge_ticket_keys(const store::Snapshot& snapshot);
   // translator.cpp: the lists of `out`
   void list_all(const Dirty& dirty);
   void list_clusters(const Dirty& dirty);

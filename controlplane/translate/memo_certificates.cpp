@@ -186,7 +186,8 @@ void Translator::Memo::judge_secrets(const store::Snapshot& snapshot, int64_t no
   const bool other = patch(
       out.wanted_secrets, changed_wants, [](const store::ObjectKey& key) -> const store::ObjectKey& { return key; },
       [&](const store::ObjectKey& key) {
-        const bool wanted = certificates.contains(key) || ca_users.contains({store::Kind::secret, key});
+        const bool wanted =
+            certificates.contains(key) || ca_users.contains({store::Kind::secret, key}) || tickets.secret == key;
         return wanted ? std::optional(key) : std::nullopt;
       });
   if (other) ++out.wanted_version;

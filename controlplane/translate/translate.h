@@ -38,7 +38,9 @@ struct Translation {
   std::vector<std::shared_ptr<const ir::CertificateT>> certificates;    // by id
   std::vector<std::shared_ptr<const ir::TlsHostT>> tls_hosts;           // by host
   std::string default_certificate;
-  std::vector<ir::ListenerT> listeners;  // by name
+  std::vector<std::shared_ptr<const ir::TicketKeyT>> ticket_keys;  // by slot, key name; all of them change together
+  std::string ticket_keys_secret;                                  // "NS/NAME" that the options name; empty = none
+  std::vector<ir::ListenerT> listeners;                            // by name
   ir::SettingsT settings;
   std::vector<store::Problem> problems;  // by object, field
   std::vector<ObjectStatus> statuses;    // by object
@@ -55,8 +57,8 @@ class Translator {
   Translator();
   ~Translator();
   // `options` may change between calls (that drops the memo). Certificates keep their last good form within their
-  // validity: the one thing remembered. Time is an input: `now` in Unix seconds tells expired certificates; 0 = not
-  // judged. The result is the translator's own, brought up to date by the next call.
+  // validity, and ticket keys theirs: all that is remembered. Time is an input: `now` in Unix seconds tells expired
+  // certificates; 0 = not judged. The result is the translator's own, brought up to date by the next call.
   [[nodiscard]] const Translation& translate(const store::Snapshot& snapshot, const config::Options& options,
                                              int64_t now = 0);
 

@@ -53,7 +53,7 @@ class Agent {
   std::shared_ptr<const State> applying_, next_;  // at the master; the newest that came meanwhile
   std::shared_ptr<const State> retrying_;         // refused for something that may pass
   std::shared_ptr<const State> latest_;           // offered last, or found running
-  std::vector<std::string> last_good_;            // certificates that it has only from states before it
+  Kept last_good_;                                // Secrets that it has only from states before it
   asio::steady_timer report_timer_, retry_timer_;
   std::chrono::steady_clock::time_point last_report_{};
   bool report_armed_ = false, started_ = false;
@@ -134,11 +134,14 @@ void Agent::offer(std::shared_ptr<const State> state) {
   retrying_.reset();
   if (condition_.running != nullptr && condition_.running->id == state->id && applying_ == nullptr)
     return control_.ack(state->id);
-  std::vector<std::string> kept;
+  Kept kept;
   state = keep_last_good(std::move(state), latest_.get(), wall_us() / 1'000'000, kept);
   if (kept != last_good_) {
-    for (const std::string& id : kept)
+    for (const std::string& id : kept.certificates)
       log::warning("certificate missing in the new state, its last good form stays in use", {{"secret", id}});
+    if (!kept.ticket_keys.empty())
+      log::warning("ticket keys missing in the new state, the last good ones stay in use",
+                   {{"secret", kept.ticket_keys}});
     last_good_ = std::move(kept);
   }
   latest_ = state;

@@ -35,6 +35,7 @@ std::string TicketBox::apply(const ir::SecretSet& secrets) {
   for (Dated& dated : dated_) explicit_bzero(static_cast<void*>(&dated), sizeof dated);
   dated_.clear();
   if (secrets.ticket_keys() == nullptr) return problem;
+  dated_.reserve(kMaxKeys);  // no copy of a key is left behind
   for (const ir::TicketKey* from : *secrets.ticket_keys()) {
     if (from->key() == nullptr || from->key()->size() != TicketKey::kBytes) {
       problem = "a ticket key is not 80 bytes long (name 16, AES-256 32, HMAC 32) and is left out";

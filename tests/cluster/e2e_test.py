@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """End to end on a real kube-apiserver, etcd and controller manager, with live pods in network namespaces: creation, change, Route with status, rollout under
 load, certificate rotation, problems told as Events, deletion. Re-runs itself inside `hack/kube netns`, where nothing can reach or be reached from outside."""
+import base64
 import json
 import os
 import shutil
@@ -36,9 +37,12 @@ class Cluster(unittest.TestCase):
         cls.kubectl('apply', '--server-side', '-f', os.path.join(ROOT, 'crds'))
         cls.kubectl('wait', '--for=condition=Established', 'crd/routes.sluice.dev', '--timeout=30s')
         cls.apply([{'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}])
-        sock = os.path.join(cls.work, 'push.sock')
+        sock, config = os.path.join(cls.work, 'push.sock'), os.path.join(cls.work, 'config.yaml')
+        with open(config, 'w') as f:
+            f.write('tls: {ticketKeysSecret: default/ticket-keys}\n')
         cls.control = subprocess.Popen([os.path.join(BIN, 'sluice-controlplane'), '--kubeconfig', cls.kubeconfig, '--socket', sock, '--http-port', '8080', '--https-port', '8443',
-                                        '--bind', ADDRESS, '--workers', '2', '--admin-port', '9091', '--admin-bind', ADDRESS], stdout=cls.log, stderr=cls.log)
+                                        '--bind', ADDRESS, '--workers', '2', '--config', config, '--admin-port', '9091', '--admin-bind', ADDRESS],
+                                       stdout=cls.log, stderr=cls.log)
         cls.data = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', sock, '--state', os.path.join(cls.work, 'state'), '--admin-port', '9090', '--admin-bind', ADDRESS],
                                     stdout=cls.log, stderr=cls.log)
         cls.wait(lambda: cls.ask('/', port=9090, path='/readyz')[0] == 200, 'the gateway is ready', 40)
@@ -103,6 +107,35 @@ class Cluster(unittest.TestCase):
         context = ssl._create_unverified_context()
         with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname=name) as s:
             return s.getpeercert(binary_form=True)
+
+    def tls_session(self, context, session=None):
+        """One request; (its session, whether it was resumed)."""
+        with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname='web.example', session=session) as s:
+            s.sendall(b'GET / HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n')
+            read_answer(s)
+            return s.session, s.session_reused
+
+    def use_ticket_key(self, key):
+        self.kubectl('patch', 'secret', 'ticket-keys', '-p', json.dumps({'data': {'0': base64.b64encode(key).decode()}}))
+
+    def ticket_keys(self):
+        """The Secret is missing at first, and its owner was told; then it is fetched, and again when it changes."""
+        self.wait(lambda: 'SecretNotFound' in self.kubectl('get', 'events', '--field-selector', 'involvedObject.name=ticket-keys', '-o', 'json'), 'an Event names the missing Secret')
+        context = ssl._create_unverified_context()
+        own, _ = self.tls_session(context)
+        first, second = os.urandom(80), os.urandom(80)
+        path = os.path.join(self.work, 'ticket.key')
+        with open(path, 'wb') as f:
+            f.write(first)
+        self.kubectl('create', 'secret', 'generic', 'ticket-keys', f'--from-file=0={path}')
+        self.wait(lambda: not self.tls_session(context, own)[1], 'the keys of the instance are used no more')
+        session, _ = self.tls_session(context)
+        self.assertTrue(self.tls_session(context, session)[1])
+        self.use_ticket_key(second)
+        self.wait(lambda: not self.tls_session(context, session)[1], 'the changed Secret is fetched')
+        # Only who has the first key again can resume that.
+        self.use_ticket_key(first)
+        self.wait(lambda: self.tls_session(context, session)[1], 'the first key opens its tickets again')
 
     def test_crds_accept_and_refuse(self):
         env = dict(os.environ, KUBECONFIG=self.kubeconfig, PATH=self.state + os.pathsep + os.environ['PATH'])
@@ -185,6 +218,8 @@ class Cluster(unittest.TestCase):
         two = make_certificate(os.path.join(self.work, 'second'), 'web.example')
         self.apply([tls_secret('web-tls', *two)])
         self.wait(lambda: self.certificate_of('web.example') == der(two[0]), 'the rotated certificate is served')
+
+        self.ticket_keys()
 
         # a problem is told where the owner looks
         self.apply([ingress('broken', 'broken.example', 'missing')])

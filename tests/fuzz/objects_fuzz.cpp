@@ -19,7 +19,8 @@ config::Options options_of(uint8_t bits) {
   options.allow_external_name = (bits & external_names) != 0;
   options.allow_loopback_endpoints = (bits & external_names) != 0;
   if ((bits & default_backend) != 0) options.default_backend = config::ServiceTarget{{"default", "web"}, 80};
-  if ((bits & default_tls) != 0) options.default_certificate = store::ObjectKey{"other", "def"};
+  if ((bits & default_tls) != 0)
+    options.default_certificate = options.ticket_keys_secret = store::ObjectKey{"other", "def"};
   return options;
 }
 

@@ -1,4 +1,4 @@
-// Certificates that a state names but lacks are taken over from the state before.
+// Certificates that a state names but lacks are taken over from the state before, and so are ticket keys.
 #include "dataplane/agent/last_good.h"
 
 #include "tests/integration/planes_fixture.h"
@@ -9,7 +9,8 @@ namespace {
 constexpr int64_t kNow = 1'800'000'000;
 
 std::shared_ptr<const agent::State> make(const std::vector<std::string>& hosts, const std::vector<std::string>& secrets,
-                                         int64_t not_after = kNow + 1000, const std::string& fallback = "") {
+                                         int64_t not_after = kNow + 1000, const std::string& fallback = "",
+                                         const std::string& keys_secret = "", bool has_keys = true) {
   ir::RouteTableT table;
   table.schema_version = ir::kSchemaVersion;
   for (const std::string& id : hosts) {
@@ -33,7 +34,8 @@ std::shared_ptr<const agent::State> make(const std::vector<std::string>& hosts, 
   auto key = std::make_unique<ir::TicketKeyT>();
   key->slot = 7;
   key->key.assign(80, 3);
-  set.ticket_keys.push_back(std::move(key));
+  if (has_keys) set.ticket_keys.push_back(std::move(key));
+  set.ticket_keys_secret = keys_secret;
   ir::EndpointSetT endpoints;
   endpoints.schema_version = ir::kSchemaVersion;
   auto state = std::make_shared<agent::State>();
@@ -62,10 +64,10 @@ std::vector<std::string> certificates(const agent::State& state) {
 }
 
 struct LastGoodTest : ::testing::Test {
-  std::vector<std::string> kept;
+  agent::Kept kept;
   std::shared_ptr<const agent::State> keep(const std::shared_ptr<const agent::State>& state,
                                            const std::shared_ptr<const agent::State>& before) {
-    kept.clear();
+    kept = {};
     return agent::keep_last_good(state, before.get(), kNow, kept);
   }
 };
@@ -74,7 +76,7 @@ TEST_F(LastGoodTest, WhatIsNamedAndMissingIsKept) {
   const auto before = make({"ns/a", "ns/b"}, {"ns/a", "ns/b"}), now = make({"ns/a", "ns/b"}, {"ns/b"});
   const auto merged = keep(now, before);
   EXPECT_EQ(certificates(*merged), (std::vector<std::string>{"ns/a (kept)", "ns/b"}));
-  EXPECT_EQ(kept, std::vector<std::string>{"ns/a"});
+  EXPECT_EQ(kept, (agent::Kept{{"ns/a"}, ""}));
   EXPECT_EQ(merged->id, now->id);
   EXPECT_EQ(merged->parts[0], now->parts[0]);
   const ir::Certificate* a = merged->secrets().certificates()->LookupByKey("ns/a");
@@ -101,7 +103,31 @@ TEST_F(LastGoodTest, NothingElseIs) {
   EXPECT_EQ(keep(now, make({"ns/b"}, {"ns/b"})), now) << "another one";
   const auto other = make({"ns/b"}, {"ns/b"});
   EXPECT_EQ(keep(other, make({"ns/a"}, {"ns/a"})), other) << "nobody names it any more";
-  EXPECT_TRUE(kept.empty());
+  EXPECT_EQ(kept, agent::Kept());
+}
+
+size_t ticket_keys(const agent::State& state) {
+  return state.secrets().ticket_keys() == nullptr ? 0 : state.secrets().ticket_keys()->size();
+}
+
+TEST_F(LastGoodTest, TicketKeysOfTheSameSecretAreKept) {
+  const auto with = [](const std::string& secret, bool keys) { return make({}, {"ns/a"}, kNow + 1, "", secret, keys); };
+  const auto merged = keep(with("ns/t", false), with("ns/t", true));
+  EXPECT_EQ(kept, (agent::Kept{{}, "ns/t"}));
+  ASSERT_EQ(ticket_keys(*merged), 1u);
+  EXPECT_EQ(merged->secrets().ticket_keys()->Get(0)->slot(), 7);
+  EXPECT_EQ(merged->secrets().ticket_keys_secret()->str(), "ns/t");
+  EXPECT_EQ(certificates(*merged), std::vector<std::string>{"ns/a"});
+  // And from that to the next, beside a certificate that is kept.
+  const auto next = keep(make({"ns/a"}, {}, kNow + 1, "", "ns/t", false), merged);
+  EXPECT_EQ(kept, (agent::Kept{{"ns/a"}, "ns/t"}));
+  EXPECT_EQ(ticket_keys(*next), 1u);
+  for (const auto& [now, before] :
+       {std::pair(with("ns/u", false), with("ns/t", true)), std::pair(with("", false), with("ns/t", true)),
+        std::pair(with("ns/t", true), with("ns/t", true)), std::pair(with("ns/t", false), with("ns/t", false))}) {
+    EXPECT_EQ(keep(now, before), now);
+    EXPECT_EQ(kept, agent::Kept());
+  }
 }
 
 }  // namespace

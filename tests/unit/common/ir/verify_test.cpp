@@ -248,6 +248,12 @@ TEST(VerifySecrets, CompleteAndBounded) {
   EXPECT_EQ(said([](SecretSetT& set) { set.certificates[0]->key_pem.clear(); }),
             "certificate ns/c: chain of 5 bytes, key of 0 bytes");
   EXPECT_EQ(said([](SecretSetT& set) { set.ticket_keys[0]->key.resize(48); }), "ticket key 0 of 48 bytes, expected 80");
+  EXPECT_EQ(said([](SecretSetT& set) {
+              for (int i = 0; i < 16; ++i) set.ticket_keys.push_back(std::make_unique<TicketKeyT>(*set.ticket_keys[0]));
+            }),
+            "17 ticket keys, more than 16");
+  EXPECT_EQ(said([](SecretSetT& set) { set.ticket_keys_secret = "ns/t\n"; }),
+            "ticket keys' Secret has a control character");
 }
 
 // A table of hosts whose bytes are given.

@@ -90,6 +90,18 @@ std::string table_text(Printer& printer, const std::vector<std::byte>& bytes, st
   return printer.text("sluice.ir.RouteTable", builder.GetBufferPointer());
 }
 
+// By slot and name; nothing if the options name no Secret.
+std::string ticket_keys(const ir::SecretSet& secrets) {
+  if (secrets.ticket_keys_secret() == nullptr) return {};
+  std::string keys;
+  for (size_t i = 0; secrets.ticket_keys() != nullptr && i < secrets.ticket_keys()->size(); ++i) {
+    const ir::TicketKey& key = *secrets.ticket_keys()->Get(static_cast<flatbuffers::uoffset_t>(i));
+    keys += fmt::format("{}\"{} {:02x}\"", keys.empty() ? "" : ", ", key.slot(),
+                        fmt::join(key.key()->begin(), key.key()->begin() + 16, ""));
+  }
+  return fmt::format(",\n  \"ticket_keys\": {{\"{}\": [{}]}}", secrets.ticket_keys_secret()->str(), keys);
+}
+
 std::string ir_json(const compile::Compiled& compiled) {
   Printer printer;
   std::string hosts, endpoints, certificates;
@@ -109,15 +121,15 @@ std::string ir_json(const compile::Compiled& compiled) {
       list += fmt::format("{}\"empty: {}\"", list.empty() ? "" : ", ", cluster->empty_reason()->str());
     endpoints += fmt::format("{}\n    \"{}\": [{}]", endpoints.empty() ? "" : ",", cluster->name()->str(), list);
   }
-  for (const ir::Certificate* certificate :
-       *flatbuffers::GetRoot<ir::SecretSet>(compiled.parts[2].bytes->data())->certificates()) {
+  const auto* secrets = flatbuffers::GetRoot<ir::SecretSet>(compiled.parts[2].bytes->data());
+  for (const ir::Certificate* certificate : *secrets->certificates()) {
     certificates += fmt::format("{}\n    \"{}\": {{\"not_after\": {}}}", certificates.empty() ? "" : ",",
                                 certificate->id()->str(), certificate->not_after());
   }
   return fmt::format(
       "{{\n  \"table\": {},\n  \"hosts\": [{}\n  ],\n  \"endpoints\": {{{}\n  }},\n  \"certificates\": {{{}\n  "
-      "}}\n}}\n",
-      indented(table, "  "), hosts, endpoints, certificates);
+      "}}{}\n}}\n",
+      indented(table, "  "), hosts, endpoints, certificates, ticket_keys(*secrets));
 }
 
 std::string object_name(const store::ObjectRef& ref) {

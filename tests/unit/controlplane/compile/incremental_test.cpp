@@ -29,6 +29,7 @@ class World {
     options.https_port = 443;
     options.allow_external_name = true;
     options.default_certificate = store::ObjectKey{"ns0", "absent"};
+    options.ticket_keys_secret = store::ObjectKey{ns(), cert_name()};
     for (int i = 0; i < 20; ++i) change();
   }
 
@@ -75,7 +76,11 @@ class World {
     now = kTimes[pick(std::size(kTimes))];
   }
   void change_options() {
-    switch (pick(5)) {
+    switch (pick(6)) {
+      case 4:
+        options.ticket_keys_secret.reset();
+        if (chance(60)) options.ticket_keys_secret = store::ObjectKey{ns(), cert_name()};
+        break;
       case 3:
         options.default_certificate.reset();
         if (chance(60)) options.default_certificate = store::ObjectKey{ns(), cert_name()};
@@ -266,6 +271,10 @@ class World {
       const std::string name = chance(50) ? "a.example.com" : "wildcard";
       out.data["tls.crt"] = SecretBytes(certificate_file(name + ".crt"));
       out.data["tls.key"] = SecretBytes(certificate_file(name + ".key"));
+      // The same Secret may be named for its ticket keys, beside which these are none.
+      for (size_t keys = 1 + pick(3); keys > 0; --keys)
+        out.data[std::to_string(pick(5))] = SecretBytes(std::string(80, static_cast<char>('a' + pick(4))));
+      out.data["5"] = SecretBytes(std::string(80, 'z'));
     }
     put(out);
   }
@@ -313,6 +322,7 @@ void expect_equal(const Chain& chain, const Chain& fresh, const std::string& whe
   ASSERT_EQ(a.wanted_secrets, b.wanted_secrets) << where;
   ASSERT_EQ(a.secrets_pending, b.secrets_pending) << where;
   ASSERT_EQ(a.default_certificate, b.default_certificate) << where;
+  ASSERT_EQ(a.ticket_keys_secret, b.ticket_keys_secret) << where;
   ASSERT_EQ(a.external_names, b.external_names) << where;
   ASSERT_TRUE(std::ranges::equal(a.statuses, b.statuses, same_status)) << where;
 }

@@ -68,6 +68,7 @@ void read_options(const YAML::Node& node, Objects& out) {
     else if (key == "defaultBackend")
       o.default_backend = config::ServiceTarget{key_of(value["service"].Scalar()), value["port"].as<uint16_t>(0)};
     else if (key == "defaultCertificate") o.default_certificate = key_of(value.Scalar());
+    else if (key == "ticketKeysSecret") o.ticket_keys_secret = key_of(value.Scalar());
     else if (key == "allowExternalName") o.allow_external_name = value.as<bool>();
     else if (key == "allowLoopback") o.allow_loopback_endpoints = value.as<bool>();
     else if (key == "sslRedirect") o.ssl_redirect = value.as<bool>();

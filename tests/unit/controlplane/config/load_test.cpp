@@ -37,7 +37,8 @@ TEST(Config, ReadsEveryType) {
                 "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n"
                 "accessLog: {path: \"off\"}\n"
                 "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
-                "tls: {minVersion: \"1.3\"}\nhostOwnership: shared\nsslRedirect: false\nwatchNamespaces: [a, b]\n"
+                "tls: {minVersion: \"1.3\", ticketKeysSecret: infra/tickets}\nhostOwnership: shared\nsslRedirect: "
+                "false\nwatchNamespaces: [a, b]\n"
                 "externalNameCidrs: [127.0.0.0/8, \"2001:db8::/32\"]\n",
                 "f", options));
   EXPECT_EQ(options.settings.workers, 3u);
@@ -53,6 +54,7 @@ TEST(Config, ReadsEveryType) {
   EXPECT_EQ(options.settings.trusted_proxies[1]->bits, 32);
   EXPECT_EQ(options.settings.trusted_proxies[2]->bits, 128);
   EXPECT_EQ(options.settings.tls->min_version, 0x0304);
+  EXPECT_EQ(options.ticket_keys_secret, (store::ObjectKey{"infra", "tickets"}));
   EXPECT_EQ(options.host_ownership, Options::HostOwnership::shared);
   EXPECT_FALSE(options.ssl_redirect);
   EXPECT_EQ(options.watch_namespaces, (std::vector<std::string>{"a", "b"}));
@@ -105,6 +107,20 @@ TEST(Config, ACommaThatBelongsToNothingEnds) {
   EXPECT_EQ(error_of(", workers: 1"), "sluice.yaml:1: a second document; the options are one");
   EXPECT_EQ(error_of("{workers: 1}\n, {}"), "sluice.yaml:2: a second document; the options are one");
   EXPECT_NE(error_of("workers: 1\n---\nworkers: 2\n").find("a second document"), std::string::npos);
+}
+
+TEST(Config, ASecretIsNamedWithItsNamespace) {
+  for (const std::string text : {"tickets", "/tickets", "infra/", "a/b/c", "/"}) {
+    EXPECT_EQ(error_of("workers: 1\ntls:\n  ticketKeysSecret: " + text + "\n"),
+              "sluice.yaml:3: tls.ticketKeysSecret '" + text + "' is not NAMESPACE/NAME");
+  }
+  EXPECT_NE(error_of("tls: {ticketKeysSecret: infra/" + std::string(312, 'a') + "}").find("is not NAMESPACE/NAME"),
+            std::string::npos);
+  EXPECT_EQ(error_of("tls: {ticketKeysSecret: infra/" + std::string(253, 'a') + "}"), "");
+  Options options;
+  options.ticket_keys_secret = store::ObjectKey{"infra", "tickets"};
+  ASSERT_TRUE(load_text("tls: {ticketKeysSecret: \"\"}", "f", options));
+  EXPECT_FALSE(options.ticket_keys_secret) << "empty: none";
 }
 
 TEST(Config, AnErrorChangesNothing) {
