@@ -19,8 +19,10 @@ config::Options options_of(uint8_t bits) {
   options.allow_external_name = (bits & external_names) != 0;
   options.allow_loopback_endpoints = (bits & external_names) != 0;
   if ((bits & default_backend) != 0) options.default_backend = config::ServiceTarget{{"default", "web"}, 80};
-  if ((bits & default_tls) != 0)
-    options.default_certificate = options.ticket_keys_secret = store::ObjectKey{"other", "def"};
+  if ((bits & default_tls) != 0) {
+    options.default_certificate = store::ObjectKey{"other", "def"};
+    options.ticket_keys_secret = store::ObjectKey{"infra", "tickets"};
+  }
   return options;
 }
 
@@ -61,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   fuzz::require_same(planes.state(), planes.fresh_state(), "the memo is wrong");
-  // The default certificate keeps its last good form.
+  // The default certificate keeps its last good form, and so do ticket keys.
   if ((bits & default_tls) != 0) return 0;
   planes.drop(file);
   fuzz::require_same(planes.state(), before, "a file that is gone left something");
