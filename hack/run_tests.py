@@ -83,7 +83,7 @@ def count(out, code):
 def main():
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument('--build', default=os.path.join(ROOT, 'build'))
-    a.add_argument('--stages', default='unit,proxy,cluster')
+    a.add_argument('--stages', default='unit,proxy,helm,cluster')
     a.add_argument('--match', default='', help='only programs whose name contains this')
     a.add_argument('--names', default='', help='only these test programs, by their whole names, comma-separated')
     a.add_argument('--timeout', type=int, default=300)
