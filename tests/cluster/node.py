@@ -1,6 +1,7 @@
 """A node for tests on a machine that can pull no images: takes unscheduled pods, gives each a network namespace on bridge d0 with an address of its own, runs
 tests/tools/origin in it and reports what a kubelet reports (phase, podIP, Ready, deletion with grace). Deployments, ReplicaSets and EndpointSlices come from the
-real controller manager. The image's tag is the name that the pod answers with: image "origin:v2" answers "0 1 0 v2". Runs inside `hack/kube netns` only."""
+real controller manager. The image's tag is the name that the pod answers with: image "origin:v2" answers "0 1 0 v2". Pods of the images in `images` (repository ->
+folder of programs) run as their spec says (pod.py), whatever the tag. Runs inside `hack/kube netns` only."""
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import subprocess
 import threading
 import time
 import urllib.request
+
+from cluster import pod as live
 
 
 class Api:
@@ -38,9 +41,11 @@ def sh(*args):
 class Node(threading.Thread):
     NAME = 'test-node'
 
-    def __init__(self, api, origin, prestop=1.0):
+    def __init__(self, api, origin, prestop=1.0, images=None, folder=None, server=None):
         super().__init__(daemon=True)
         self.api, self.origin, self.prestop = api, origin, prestop
+        self.images, self.folder, self.server = images or {}, folder, server
+        self.pods, self.cut = {}, []  # by name, those of `images` that run; the names of those that did not end by themselves
         self.running, self.lock, self.next = {}, threading.Lock(), 0
         api.call('POST', '/api/v1/nodes', {'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': self.NAME}})
         api.call('PATCH', f'/api/v1/nodes/{self.NAME}/status', {'status': {'conditions': [{
@@ -91,6 +96,10 @@ class Node(threading.Thread):
         sh('ip', '-n', ns, 'link', 'set', 'eth0', 'up')
         sh('ip', '-n', ns, 'link', 'set', 'lo', 'up')
         container = spec['containers'][0]
+        programs = self.images.get(container['image'].rpartition(':')[0])
+        if programs:
+            self.begin_live(pod, address, ns, programs)
+            return
         proc = subprocess.Popen(['ip', 'netns', 'exec', ns, self.origin, str(container['ports'][0]['containerPort']), '1', address, container['image'].split(':')[1]], stdout=subprocess.PIPE)
         proc.stdout.readline()   # it listens
         with self.lock:
@@ -105,10 +114,29 @@ class Node(threading.Thread):
             'containerStatuses': [{'name': container['name'], 'image': container['image'], 'imageID': '', 'ready': True, 'started': True, 'restartCount': 0, 'state': {'running': {'startedAt': t}}}]}},
             'application/merge-patch+json')
 
+    def begin_live(self, pod, address, ns, programs):
+        meta = pod['metadata']
+        one = live.Pod(self.api, pod, address, ns, programs, self.folder, self.server, self.stamp)
+        one.begin()
+        with self.lock:
+            self.pods[meta['name']] = one
+            ended = self.running.get(meta['uid']) == 'ending'
+            if not ended:
+                self.running[meta['uid']] = one
+        if ended:
+            one.end(0)
+
     def end(self, pod, proc):
         meta = pod['metadata']
-        # A well-behaved application goes on serving while the word spreads that it is leaving.
-        time.sleep(min(self.prestop, meta.get('deletionGracePeriodSeconds', 30)))
+        if isinstance(proc, live.Pod):
+            if not proc.end(meta.get('deletionGracePeriodSeconds', 30)):
+                self.cut.append(meta['name'])
+            with self.lock:
+                self.pods.pop(meta['name'], None)
+            proc = None
+        else:
+            # A well-behaved application goes on serving while the word spreads that it is leaving.
+            time.sleep(min(self.prestop, meta.get('deletionGracePeriodSeconds', 30)))
         if proc not in (None, 'ending'):
             proc.send_signal(signal.SIGKILL)
             proc.wait()

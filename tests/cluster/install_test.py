@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""The chart installed by `helm install --wait` on a real API server, its Pods run as their spec says (pod.py): two replicas serve an Ingress, plain and with TLS, and
+a Route; only the control plane sees a token; a killed control plane costs nothing; `helm upgrade --wait` and the drain of a node under load fail no request;
+uninstalling leaves nothing that runs. Re-runs itself inside `hack/kube netns`."""
+import json
+import os
+import random
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..'))
+from lib.gateway import BIN, ROOT, SLOW, TOOLS, ingress, make_certificate, read_answer, route, slurp, tls_secret  # noqa: E402
+from cluster import node  # noqa: E402
+from helm import chart  # noqa: E402
+
+ADDRESS = '198.18.0.1'
+NS = 'gateways'
+
+
+class Balancer(threading.Thread):
+    """Asks over and over, each time on a new connection to one of the Service's ready endpoints, as kube-proxy would send it; no retries."""
+
+    def __init__(self, test):
+        super().__init__(daemon=True)
+        self.test, self.failed, self.answers, self.seen, self.done = test, [], 0, set(), threading.Event()
+
+    def run(self):
+        addresses, looked = [], 0.0
+        while not self.done.is_set():
+            if time.monotonic() - looked > 0.5:  # slower than any kube-proxy
+                addresses, looked = self.test.ready_addresses(), time.monotonic()
+            address = random.choice(addresses or ['no endpoint is ready'])
+            try:
+                status, _, body = self.test.ask(address, 'web.example')
+                if status != 200 or not body.endswith(b' v1\n'):
+                    self.failed.append((address, status))
+            except OSError as e:
+                self.failed.append((address, str(e)))
+            self.seen.add(address)
+            self.answers += 1
+            time.sleep(0.003)
+
+    def result(self):
+        self.done.set()
+        self.join()
+        self.test.assertGreater(self.answers, 50)
+        return self.failed
+
+
+class Install(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.mkdtemp(prefix='sluice-install.')
+        cls.state = os.path.join(cls.work, 'kube')
+        subprocess.run([chart.KUBE, 'up', cls.state], check=True, env=dict(os.environ, KUBE_ADDR=ADDRESS, KUBE_PORT='6443'))
+        cls.env = {'KUBECONFIG': os.path.join(cls.state, 'admin.kubeconfig')}
+        cls.api = node.connect(cls.state)
+        cls.node = node.Node(cls.api, os.path.join(TOOLS, 'origin'), images={'sluice': BIN}, folder=os.path.join(cls.work, 'pods'), server=(ADDRESS, '6443'))
+        cls.node.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        for pod in list(cls.node.pods.values()):
+            pod.end(5)
+        subprocess.run([chart.KUBE, 'down', cls.state], check=False)
+        shutil.rmtree(cls.work, ignore_errors=True)
+
+    def kubectl(self, *args, stdin=None):
+        done = subprocess.run([os.path.join(self.state, 'kubectl'), *args], input=stdin, capture_output=True, text=True, env={**os.environ, **self.env})
+        self.assertEqual(done.returncode, 0, f'kubectl {args}: {done.stderr}')
+        return done.stdout
+
+    def apply(self, *items):
+        self.kubectl('apply', '-f', '-', stdin=json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': items}))
+
+    def helm(self, *args):
+        code, out, wrong = chart.helm(*args, '--namespace', NS, env=self.env)
+        self.assertEqual(code, 0, wrong + self.logs())
+        return out
+
+    def logs(self):
+        return ''.join(f'\n== {pod.name} {one.name}\n' + '\n'.join(slurp(one.log).split('\n')[-15:]) for pod in self.node.pods.values() for one in pod.containers)
+
+    def until(self, check, what, seconds=30):
+        end, last = time.monotonic() + seconds * SLOW, ''
+        while time.monotonic() < end:
+            try:
+                if check():
+                    return
+            except (OSError, AssertionError) as e:
+                last = str(e)
+            time.sleep(0.05)
+        raise AssertionError(f'did not happen in {seconds * SLOW} s: {what} {last}' + self.logs())
+
+    @staticmethod
+    def ask(address, host, path='/', port=8080, headers=()):
+        with socket.create_connection((address, port), timeout=10 * SLOW) as s:
+            s.sendall(f'GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k, v in headers)}\r\n'.encode())
+            return read_answer(s)
+
+    def ready_addresses(self):
+        slices = self.api.call('GET', f'/apis/discovery.k8s.io/v1/namespaces/{NS}/endpointslices?labelSelector=kubernetes.io/service-name%3Dweb-sluice')['items']
+        return sorted(a for one in slices for e in one.get('endpoints') or [] if e['conditions'].get('ready') for a in e['addresses'])
+
+    def everywhere(self, check, what):
+        for address in self.ready_addresses():
+            self.until(lambda: check(address), f'{what} at {address}')
+
+    @staticmethod
+    def family(pid):
+        """The process and its children, as they are in /proc."""
+        out, todo = [], [pid]
+        while todo:
+            out.append(todo.pop())
+            try:
+                todo += [int(c) for task in os.listdir(f'/proc/{out[-1]}/task') for c in slurp(f'/proc/{out[-1]}/task/{task}/children').split()]
+            except OSError:
+                pass
+        return out
+
+    def metric(self, address, port, name):
+        text = self.ask(address, 'admin', '/metrics', port)[2].decode()
+        return [float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if line.startswith(name)]
+
+    # ---- what is looked at, in this order
+
+    def isolation(self):
+        for pod in self.node.pods.values():
+            mounts = {}
+            for one, uid in zip(pod.containers, ('10001', '10002')):
+                processes = self.family(one.proc.pid)
+                self.assertGreater(len(processes), {'controlplane': 0, 'dataplane': 2}[one.name])
+                mounts[one.name] = {line.split()[4]: line.split()[5] for line in slurp(f'/proc/{one.proc.pid}/mountinfo').splitlines()}
+                for pid in processes:
+                    status = dict(line.split(':\t', 1) for line in slurp(f'/proc/{pid}/status').splitlines() if ':\t' in line)
+                    self.assertEqual(status['Uid'].split(), [uid] * 4)
+                    self.assertEqual((int(status['CapEff'], 16), int(status['CapBnd'], 16), status['NoNewPrivs']), (0, 0, '1'))
+                self.assertTrue(mounts[one.name]['/'].startswith('ro'), mounts)
+            token = '/var/run/secrets/kubernetes.io/serviceaccount'
+            self.assertTrue(mounts['controlplane'][token].startswith('ro'))
+            self.assertEqual([m for m in mounts['dataplane'] if 'secrets' in m or 'etc' in m], [])
+            self.assertTrue(mounts['dataplane']['/run/sluice'].startswith('ro'))
+            # The socket lets in the group and asks for the uid: who has the group alone is turned away.
+            push = os.path.join(pod.volume('push'), 'push.sock')
+            ask = f'import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect({push!r}); s.settimeout(10); print(len(s.recv(4096)))'
+            self.allow_walk(push)
+            stranger = subprocess.run(['setpriv', '--reuid', '10003', '--regid', '10003', '--groups', str(pod.group), sys.executable, '-c', ask], capture_output=True, text=True)
+            self.assertTrue(stranger.stdout.strip() == '0' or 'ConnectionResetError' in stranger.stderr, stranger)
+            outsider = subprocess.run(['setpriv', '--reuid', '10002', '--regid', '10002', '--clear-groups', sys.executable, '-c', ask], capture_output=True, text=True)
+            self.assertIn('PermissionError', outsider.stderr)
+
+    def allow_walk(self, path):
+        """Others may walk through the test's own folders to what is inside; in a Pod only the volume itself is seen."""
+        folder = os.path.dirname(os.path.dirname(path))
+        while folder != os.path.dirname(self.work):
+            os.chmod(folder, 0o755)
+            folder = os.path.dirname(folder)
+
+    def serves(self):
+        labels = {'app': 'web'}
+        self.apply({'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': 'web', 'namespace': 'default'}, 'spec': {
+                        'replicas': 2, 'selector': {'matchLabels': labels}, 'template': {'metadata': {'labels': labels}, 'spec': {
+                            'automountServiceAccountToken': False, 'containers': [{'name': 'c', 'image': 'origin:v1', 'ports': [{'containerPort': 8000}]}]}}}},
+                   {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'web', 'namespace': 'default'},
+                    'spec': {'selector': labels, 'ports': [{'name': 'http', 'port': 80, 'targetPort': 8000}]}},
+                   ingress('web', 'web.example', 'web'))
+        self.everywhere(lambda a: self.ask(a, 'web.example')[2].endswith(b' v1\n'), 'the Ingress answers')
+        cert, key = make_certificate(self.work, 'tls.example')
+        self.apply(tls_secret('web-tls', cert, key), ingress('tls', 'tls.example', 'web', tls='web-tls'))
+        context = ssl.create_default_context(cafile=cert)
+
+        def secure(address):
+            with socket.create_connection((address, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname='tls.example') as s:
+                s.sendall(b'GET / HTTP/1.1\r\nHost: tls.example\r\nConnection: close\r\n\r\n')
+                return read_answer(s)[0] == 200
+        self.everywhere(secure, 'TLS with the certificate of the Secret')
+        self.everywhere(lambda a: self.ask(a, 'tls.example')[0] == 308, 'plain requests are sent to https')
+        self.apply(route('shop', ['shop.example'], [{'name': 'all', 'backendRefs': [{'name': 'web', 'port': 80}]}]))
+        self.kubectl('wait', 'route/shop', '--for=condition=Programmed', '--timeout=30s')
+        self.everywhere(lambda a: self.ask(a, 'shop.example')[0] == 200, 'the Route answers')
+        self.apply(ingress('broken', 'broken.example', 'missing'))
+        self.until(lambda: 'missing' in self.kubectl('get', 'events', '--field-selector', 'involvedObject.name=broken,source=sluice.dev/ingress-controller', '-o', 'json'), 'an Event tells of it')
+
+    def has_the_rights(self):
+        """The ServiceAccount's own token did all that: nothing was refused to it."""
+        for pod in self.node.pods.values():
+            log = slurp(pod.containers[0].log)
+            self.assertNotIn('403', log)
+            self.assertNotIn('orbidden', log)
+            self.assertEqual(set(self.metric(pod.address, 9091, 'sluice_controlplane_kind_listed')), {1.0})
+            self.assertEqual(self.metric(pod.address, 9091, 'sluice_controlplane_api_connected'), [1.0])
+            self.assertGreater(sum(self.metric(pod.address, 9090, 'sluice_requests_total')), 0)
+
+    def control_plane_is_replaced(self):
+        load = Balancer(self)
+        load.start()
+        pod = next(iter(self.node.pods.values()))
+        pod.containers[0].proc.kill()
+        self.until(lambda: pod.containers[0].restarts == 1 and pod.containers[0].proc.poll() is None, 'the control plane is started again')
+        self.apply(ingress('later', 'later.example', 'web'))
+        self.until(lambda: self.ask(pod.address, 'later.example')[0] == 200, 'the new control plane is heard')
+        self.assertEqual(load.result(), [])
+        self.assertEqual(pod.containers[1].restarts, 0)
+
+    def options_reach_running_pods(self):
+        pods = set(self.node.pods)
+        self.helm('upgrade', 'web', chart.CHART, '--reuse-values', '--set', 'limits.requestLine=1Ki', '--wait', '--timeout', '2m')
+        self.everywhere(lambda a: self.ask(a, 'web.example', '/' + 'x' * 2000)[0] == 414, 'the new limit')
+        self.assertEqual(set(self.node.pods), pods)
+
+    def replaced_without_a_failed_request(self, replace):
+        before, load = set(self.node.pods), Balancer(self)
+        load.start()
+        replace()
+        self.until(lambda: len(self.node.pods) == 2 and not before & set(self.node.pods), 'the old Pods are gone', 90)
+        time.sleep(1)
+        self.assertEqual(load.result(), [], f'of {load.answers}')
+        self.assertEqual(len(load.seen), 4)
+        self.assertEqual(self.node.cut, [], 'Pods that the grace period cut')
+
+    def upgrade(self):
+        self.helm('upgrade', 'web', chart.CHART, '--reuse-values', '--set', 'image.tag=next', '--wait', '--timeout', '4m')
+
+    def drain(self):
+        """What `kubectl drain` does with the Pods of a node: each is evicted as soon as the PodDisruptionBudget lets it go."""
+        refused = 0
+        for name in list(self.node.pods):
+            eviction = json.dumps({'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': name, 'namespace': NS}})
+            end = time.monotonic() + 60 * SLOW
+            while (done := subprocess.run([os.path.join(self.state, 'kubectl'), 'create', '--raw', f'/api/v1/namespaces/{NS}/pods/{name}/eviction', '-f', '-'], input=eviction,
+                                          capture_output=True, text=True, env={**os.environ, **self.env})).returncode != 0:
+                self.assertIn('disruption budget', done.stderr)
+                self.assertLess(time.monotonic(), end, done.stderr)
+                refused += 1
+                time.sleep(0.2)
+        self.assertGreater(refused, 0, 'the budget has held nothing back')
+
+    def ends(self):
+        self.helm('uninstall', 'web', '--wait', '--timeout', '2m')
+        self.until(lambda: not self.node.pods, 'every Pod has ended', 90)
+        self.assertEqual(self.node.cut, [])
+        self.assertEqual(self.kubectl('get', 'routes', '-A', '-o', 'name').split(), ['route.sluice.dev/shop'])
+
+    def test_life_of_a_release(self):
+        notes = self.helm('install', 'web', chart.CHART, '--create-namespace', '--wait', '--timeout', '3m', '--set', 'preStopSeconds=3', '--set', 'workers=2', '--set', 'timeouts.drain=20s')
+        self.assertIn('kubectl rollout status', notes)
+        self.assertEqual(len(self.ready_addresses()), 2)
+        status = json.loads(self.kubectl('get', 'deployment', 'web-sluice', '-n', NS, '-o', 'json'))['status']
+        self.assertEqual((status['readyReplicas'], status['availableReplicas']), (2, 2))
+        self.isolation()
+        self.serves()
+        self.has_the_rights()
+        self.control_plane_is_replaced()
+        self.options_reach_running_pods()
+        self.replaced_without_a_failed_request(self.upgrade)
+        self.replaced_without_a_failed_request(self.drain)
+        self.ends()
+
+
+if __name__ == '__main__':
+    if os.environ.get('SLUICE_IN_NETNS') != '1':
+        os.execvpe(chart.KUBE, [chart.KUBE, 'netns', sys.executable, os.path.abspath(__file__)] + sys.argv[1:], dict(os.environ, SLUICE_IN_NETNS='1'))
+    unittest.main(verbosity=2, warnings='ignore')
