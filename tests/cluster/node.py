@@ -1,7 +1,7 @@
 """A node for tests on a machine that can pull no images: takes unscheduled pods, gives each a network namespace on bridge d0 with an address of its own, runs
 tests/tools/origin in it and reports what a kubelet reports (phase, podIP, Ready, deletion with grace). Deployments, ReplicaSets and EndpointSlices come from the
 real controller manager. The image's tag is the name that the pod answers with: image "origin:v2" answers "0 1 0 v2". Pods of the images in `images` (repository ->
-folder of programs) run as their spec says (pod.py), whatever the tag. Runs inside `hack/kube netns` only."""
+unpacked image) run as their spec says (pod.py), whatever the tag. Runs inside `hack/kube netns` only."""
 import json
 import os
 import signal
@@ -96,9 +96,9 @@ class Node(threading.Thread):
         sh('ip', '-n', ns, 'link', 'set', 'eth0', 'up')
         sh('ip', '-n', ns, 'link', 'set', 'lo', 'up')
         container = spec['containers'][0]
-        programs = self.images.get(container['image'].rpartition(':')[0])
-        if programs:
-            self.begin_live(pod, address, ns, programs)
+        image = self.images.get(container['image'].rpartition(':')[0])
+        if image:
+            self.begin_live(pod, address, ns, image)
             return
         proc = subprocess.Popen(['ip', 'netns', 'exec', ns, self.origin, str(container['ports'][0]['containerPort']), '1', address, container['image'].split(':')[1]], stdout=subprocess.PIPE)
         proc.stdout.readline()   # it listens
@@ -114,9 +114,9 @@ class Node(threading.Thread):
             'containerStatuses': [{'name': container['name'], 'image': container['image'], 'imageID': '', 'ready': True, 'started': True, 'restartCount': 0, 'state': {'running': {'startedAt': t}}}]}},
             'application/merge-patch+json')
 
-    def begin_live(self, pod, address, ns, programs):
+    def begin_live(self, pod, address, ns, image):
         meta = pod['metadata']
-        one = live.Pod(self.api, pod, address, ns, programs, self.folder, self.server, self.stamp)
+        one = live.Pod(self.api, pod, address, ns, image, self.folder, self.server, self.stamp)
         one.begin()
         with self.lock:
             self.pods[meta['name']] = one

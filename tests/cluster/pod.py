@@ -1,35 +1,51 @@
-"""Runs the containers of a Pod as its spec says, without images: each in a mount namespace of its own with a read-only root, the Pod's volumes where it mounts them
-(emptyDir, ConfigMap, projected token) and the programs of one folder on its PATH; with its uid, group, fsGroup, no capabilities, no way to new ones. Environment,
-arguments, HTTP probes, restarts, preStop sleep and grace period are a kubelet's as far as the chart uses them. What it does not know it refuses: a test must not
-pass because a field was skipped. Used by node.py; root, inside `hack/kube netns` only."""
+"""Runs the containers of a Pod as its spec says: each in a mount namespace of its own with the unpacked image as its read-only root, the Pod's volumes where it
+mounts them (emptyDir, ConfigMap, projected token), its uid, group, fsGroup, no capabilities and no way to new ones. Environment, arguments, HTTP probes, restarts,
+preStop sleep and grace period are a kubelet's as far as the chart uses them. What it does not know it refuses: a test must not pass because a field was skipped.
+Used by node.py; root, inside `hack/kube netns` only."""
 import base64
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 
-# $1 root, $2 its programs, $3 uid, $4 gid, $5 groups, $6 file of mounts (source, target, ro or rw), then the command.
+# $1 a folder, $2 the unpacked image, $3 file of mounts (source, target, ro or rw); then what ends in the container.
 ENTER = r'''
 set -e
-root=$1 programs=$2 uid=$3 gid=$4 groups=$5 mounts=$6; shift 6
-mount -t tmpfs -o mode=755 root "$root"
-mkdir -p "$root"/usr "$root"/dev "$root"/proc "$root"/image
-for link in bin lib lib64; do ln -s usr/$link "$root/$link"; done
-mount -o bind,ro /usr "$root/usr"
+folder=$1 image=$2 mounts=$3 root=$1/root; shift 3
+mount -t tmpfs none "$folder"
+mkdir "$folder"/upper "$folder"/work "$root"
+mount -t overlay overlay -o "lowerdir=$image,upperdir=$folder/upper,workdir=$folder/work" "$root"
+mkdir -p "$root"/dev "$root"/proc
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
-mount -o bind,ro "$programs" "$root/image"
 while IFS="	" read -r source target how; do
   mkdir -p "$root$target"
   mount -o bind,$how "$source" "$root$target"
 done <"$mounts"
 mount -o remount,ro "$root"
-exec /usr/sbin/chroot "$root" setpriv --reuid "$uid" --regid "$gid" --groups "$groups" --no-new-privs --inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"
+exec "$@"
+'''
+# Python, because it can do all of it after it has left this machine's files behind: root, uid, gid, groups, then the command.
+DROP = r'''
+import ctypes, os, sys
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+root, uid, gid, groups, command = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), [int(g) for g in sys.argv[4].split(",")], sys.argv[5:]
+os.chroot(root)
+os.chdir("/")
+for capability in range(64):
+    prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; false for numbers that are none
+os.setgroups(groups)
+os.setresgid(gid, gid, gid)
+os.setresuid(uid, uid, uid)
+if prctl(38, 1, 0, 0, 0) != 0:  # PR_SET_NO_NEW_PRIVS
+    sys.exit("no_new_privs")
+os.execvp(command[0], command)
 '''
 KNOWN_POD = {'serviceAccountName', 'serviceAccount', 'automountServiceAccountToken', 'enableServiceLinks', 'terminationGracePeriodSeconds', 'securityContext', 'topologySpreadConstraints',
              'containers', 'volumes', 'dnsPolicy', 'restartPolicy', 'schedulerName', 'tolerations', 'priority', 'preemptionPolicy', 'nodeName'}
@@ -71,7 +87,7 @@ class Container:
         self.proc, self.ready = None, False
 
     def environment(self):
-        out = {'PATH': '/image:/usr/bin:/bin', 'HOSTNAME': self.pod.name, **self.pod.server}
+        out = {'PATH': '/usr/bin:/bin:/usr/sbin:/sbin', 'HOSTNAME': self.pod.name, **self.pod.server}
         for one in self.spec.get('env', []):
             field = one.get('valueFrom', {}).get('fieldRef', {}).get('fieldPath')
             out[one['name']] = one['value'] if field is None else {'status.podIP': self.pod.address, 'metadata.name': self.pod.name, 'metadata.namespace': self.pod.ns}[field]
@@ -80,8 +96,8 @@ class Container:
     def start(self):
         context, env = self.spec['securityContext'], self.environment()
         assert context['readOnlyRootFilesystem'] and context['capabilities'] == {'drop': ['ALL']} and not context['allowPrivilegeEscalation'], 'only such containers are played'
-        root, mounts = os.path.join(self.pod.folder, self.name + '.root'), os.path.join(self.pod.folder, self.name + '.mounts')
-        os.makedirs(root, exist_ok=True)
+        folder, mounts = os.path.join(self.pod.folder, self.name + '.mount'), os.path.join(self.pod.folder, self.name + '.mounts')
+        os.makedirs(folder, exist_ok=True)
         with open(mounts, 'w') as f:
             for one in self.spec.get('volumeMounts', []):
                 f.write(f'{self.pod.volume(one["name"])}\t{one["mountPath"]}\t{"ro" if one.get("readOnly") else "rw"}\n')
@@ -90,8 +106,9 @@ class Container:
         uid, gid = context['runAsUser'], context['runAsGroup']
         with open(self.log, 'ab') as log:
             os.chown(self.log, uid, gid)  # as a container runtime does with what it gives as stdout
-            self.proc = subprocess.Popen(['ip', 'netns', 'exec', self.pod.netns, 'unshare', '--mount', '--propagation', 'private', 'bash', '-c', ENTER, self.name, root, self.pod.programs,
-                                          str(uid), str(gid), ','.join(map(str, sorted({gid, self.pod.group}))), mounts, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
+            self.proc = subprocess.Popen(['ip', 'netns', 'exec', self.pod.netns, 'unshare', '--mount', '--propagation', 'private', 'bash', '-c', ENTER, self.name, folder, self.pod.image, mounts,
+                                          sys.executable, '-I', '-c', DROP, os.path.join(folder, 'root'), str(uid), str(gid), ','.join(map(str, sorted({gid, self.pod.group}))), *command],
+                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
         probe = lambda which: Probe(self.spec[which], self.pod.address, self.ports) if which in self.spec else None
         self.liveness, self.readiness = probe('livenessProbe'), probe('readinessProbe')
         self.restarts, self.since, self.ready = self.restarts + 1, self.pod.stamp(), False
@@ -118,8 +135,8 @@ class Container:
 class Pod:
     """begin() returns at once; a thread of its own goes on until end() has returned."""
 
-    def __init__(self, api, pod, address, netns, programs, folder, server, stamp):
-        self.api, self.spec, self.address, self.netns, self.programs, self.stamp = api, pod['spec'], address, netns, programs, stamp
+    def __init__(self, api, pod, address, netns, image, folder, server, stamp):
+        self.api, self.spec, self.address, self.netns, self.image, self.stamp = api, pod['spec'], address, netns, image, stamp
         self.name, self.ns, self.uid = pod['metadata']['name'], pod['metadata']['namespace'], pod['metadata']['uid']
         unknown = set(self.spec) - KNOWN_POD
         assert not unknown, unknown
