@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The chart installed by `helm install --wait` on a real API server, its Pods run as their spec says (pod.py) from the image that hack/image makes: two replicas
-serve an Ingress, plain and with TLS, and a Route; only the control plane sees a token; a killed control plane costs nothing; `helm upgrade --wait` and the drain of
+serve an Ingress, plain and with TLS, and a Route; a second release has a class of its own; only the control plane sees a token; a killed control plane costs nothing; `helm upgrade --wait` and the drain of
 a node under load fail no request; uninstalling leaves nothing that runs. Re-runs itself inside `hack/kube netns`."""
 import json
 import os
@@ -121,8 +121,8 @@ class Install(unittest.TestCase):
             s.sendall(f'GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k, v in headers)}\r\n'.encode())
             return read_answer(s)
 
-    def ready_addresses(self):
-        slices = self.api.call('GET', f'/apis/discovery.k8s.io/v1/namespaces/{NS}/endpointslices?labelSelector=kubernetes.io/service-name%3Dweb-sluice')['items']
+    def ready_addresses(self, service='web-sluice'):
+        slices = self.api.call('GET', f'/apis/discovery.k8s.io/v1/namespaces/{NS}/endpointslices?labelSelector=kubernetes.io/service-name%3D{service}')['items']
         return sorted(a for one in slices for e in one.get('endpoints') or [] if e['conditions'].get('ready') for a in e['addresses'])
 
     def everywhere(self, check, what):
@@ -214,6 +214,23 @@ class Install(unittest.TestCase):
             self.assertEqual(self.metric(pod.address, 9091, 'sluice_controlplane_api_connected'), [1.0])
             self.assertGreater(sum(self.metric(pod.address, 9090, 'sluice_requests_total')), 0)
 
+    def second_release(self):
+        """A class of its own, one namespace by a Role: it serves that and nothing of the first release, and is refused nothing."""
+        self.helm('install', 'mobile', chart.CHART, '--wait', '--timeout', '2m', '--set', 'ingressClass.name=mobile', '--set', 'watchNamespaces={default}', '--set', 'replicas=1',
+                  '--set', 'preStopSeconds=0')
+        self.until(lambda: self.ready_addresses('mobile-sluice'), 'the second Service has its Pod')
+        [address] = self.ready_addresses('mobile-sluice')
+        mobile = ingress('mobile', 'mobile.example', 'web')
+        mobile['spec']['ingressClassName'] = 'mobile'
+        self.apply(mobile)
+        self.until(lambda: self.ask(address, 'mobile.example')[0] == 200, 'the second class is served')
+        self.assertEqual(self.ask(address, 'web.example')[0], 404)
+        for first in self.ready_addresses():
+            self.assertEqual((self.ask(first, 'mobile.example')[0], self.ask(first, 'web.example')[0]), (404, 200))
+        self.has_the_rights()
+        self.helm('uninstall', 'mobile', '--wait', '--timeout', '2m')
+        self.until(lambda: len(self.node.pods) == 2, 'its Pod has ended', 90)
+
     def control_plane_is_replaced(self):
         load = Balancer(self)
         load.start()
@@ -273,6 +290,7 @@ class Install(unittest.TestCase):
         self.isolation()
         self.serves()
         self.has_the_rights()
+        self.second_release()
         self.control_plane_is_replaced()
         self.options_reach_running_pods()
         self.replaced_without_a_failed_request(self.upgrade)
