@@ -30,9 +30,24 @@ class Batch {
     used_ += bytes;
     add({from, bytes});
   }
+  // As wrote(), and it may still grow, until anything else is added: see open().
+  void wrote_open(size_t bytes) {
+    wrote(bytes);
+    open_ = bytes;
+  }
+  // What wrote_open() added, with grown()'s bytes, if nothing came behind it; else empty. The space behind it is
+  // space().
+  [[nodiscard]] std::span<char> open() { return {scratch_.get() + used_ - open_, open_}; }
+  void grown(size_t bytes) {
+    used_ += bytes;
+    open_ += bytes;
+    total_ += bytes;
+    parts_[count_ - 1].iov_len += bytes;
+  }
   // A view that stays valid until the flush. Neighbours in memory become one part.
   void add(std::span<const char> bytes) {
     if (bytes.empty()) return;
+    open_ = 0;
     total_ += bytes.size();
     if (count_ > 0) {
       iovec& last = parts_[count_ - 1];
@@ -48,13 +63,13 @@ class Batch {
   [[nodiscard]] bool empty() const { return count_ == 0; }
   void clear() {
     owner = nullptr;
-    count_ = used_ = total_ = 0;
+    count_ = used_ = total_ = open_ = 0;
   }
 
  private:
   std::unique_ptr<char[]> scratch_ = std::make_unique_for_overwrite<char[]>(kScratch);
   std::array<iovec, kParts> parts_;
-  size_t count_ = 0, used_ = 0, total_ = 0;
+  size_t count_ = 0, used_ = 0, total_ = 0, open_ = 0;
 };
 
 }  // namespace sluice::net

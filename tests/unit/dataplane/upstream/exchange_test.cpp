@@ -530,21 +530,26 @@ TEST_F(ExchangeTest, InterleavedSendsKeepTheirOwnBytes) {
   EXPECT_THAT(peer(1).received(), StartsWith("GET /b "));
 }
 
-TEST_F(ExchangeTest, SmallPiecesOverflowTheBatch) {
+TEST_F(ExchangeTest, ManyPiecesOverflowTheBatch) {
   Exchange& one = start();
   one.request.has_body = true;
   one.sink->send_head(one.request, false);
   std::deque<std::string> pieces;
-  std::string expected;
+  std::string expected, small;
   for (int i = 0; i < 500; ++i) {
+    pieces.push_back(std::string(300, static_cast<char>('a' + i % 26)));  // too large to be copied together
+    one.sink->send_body(http::Bytes(pieces.back().data(), pieces.back().size()), false);
+    expected += "12c\r\n" + pieces.back() + "\r\n";
+  }
+  for (int i = 0; i < 100; ++i) {  // small ones are one chunk
     pieces.push_back(std::to_string(i));
     one.sink->send_body(http::Bytes(pieces.back().data(), pieces.back().size()), false);
-    expected += std::to_string(pieces.back().size()) + "\r\n" + pieces.back() + "\r\n";
+    small += pieces.back();
   }
   one.sink->send_body({}, true);
   one.sink->flush();
   const std::string got = peer().received();
-  EXPECT_EQ(got.substr(got.find("\r\n\r\n") + 4), expected + "0\r\n\r\n");
+  EXPECT_EQ(got.substr(got.find("\r\n\r\n") + 4), expected + "be\r\n" + small + "\r\n0\r\n\r\n");
 }
 
 }  // namespace
