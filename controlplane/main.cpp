@@ -42,6 +42,7 @@ struct Flags {
   std::string admin_bind = "127.0.0.1";
   std::string print_reference;
   std::vector<config::AddressRange> own_addresses;  // found at the start
+  std::string own_namespace;                        // the same
   bool print_ports = false, allow_test_filters = false;
 };
 
@@ -117,6 +118,8 @@ Result<config::Options> make_options(const Flags& flags) {
   options.controller_name = flags.controller_name;
   options.allow_loopback_endpoints = !flags.manifests.empty();
   options.own_addresses = flags.own_addresses;
+  options.own_namespace = flags.own_namespace;
+  options.class_policies_anywhere = !flags.manifests.empty();
   options.allow_test_filters = flags.allow_test_filters;
   if (flags.workers) {
     if (*flags.workers > 128) return fail("--workers: at most 128");
@@ -315,6 +318,7 @@ struct Sources {
   std::unique_ptr<store::Source> source;
   const kube::ClusterSource* cluster = nullptr;
   std::vector<config::AddressRange> own_addresses;
+  std::string own_namespace;
 };
 
 // In a cluster; a folder's owner may lead names wherever the machine itself is.
@@ -339,6 +343,10 @@ Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, co
       flags.kubeconfig.empty() ? kube::in_cluster_access() : kube::load_kubeconfig(flags.kubeconfig, flags.context);
   if (!access) return std::unexpected(access.error());
   out.own_addresses = own_addresses(access->server);
+  // A kubeconfig's default namespace is where its user works, not where we run.
+  const char* pod_namespace = std::getenv("POD_NAMESPACE");
+  if (pod_namespace != nullptr) out.own_namespace = pod_namespace;
+  else if (flags.kubeconfig.empty()) out.own_namespace = access->ns;
   auto made = kube::make_transport(io, std::move(*access));
   if (!made) return std::unexpected(made.error());
   out.transport = std::move(*made);
@@ -358,6 +366,7 @@ int run(Flags& flags) {
   auto sources = make_sources(io, flags, *options);
   if (!sources) return fail_start(sources.error());
   options->own_addresses = flags.own_addresses = sources->own_addresses;
+  options->own_namespace = flags.own_namespace = sources->own_namespace;
 
   // Conditions and Events exist only where there is an API server.
   std::unique_ptr<status::StatusWriter> status_writer;

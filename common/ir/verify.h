@@ -22,6 +22,8 @@ inline constexpr size_t kMaxValueBytes = 16384;  // header values, log formats
 inline constexpr size_t kMaxBodyBytes = size_t{1} << 20;
 inline constexpr size_t kMaxPemBytes = size_t{4} << 20;
 inline constexpr size_t kMaxTicketKeys = 16, kTicketKeyBytes = 80;
+inline constexpr uint32_t kMaxLimitRequests = 1'000'000, kMinLimitMs = 1000, kMaxLimitMs = 86'400'000;
+inline constexpr size_t kMaxLimitKeys = 4;
 inline constexpr size_t kMaxListenerAddresses = 16;  // over all listeners
 inline constexpr uint32_t kMaxTableWorkers = 128;
 inline constexpr uint32_t kMinHeaderBytes = 1024, kMaxHeaderBytes = 1u << 20;

@@ -29,6 +29,54 @@ Status rewrite(const Rewrite& rewrite) {
   return text("rewrite pattern", rewrite.pattern(), kMaxRegexBytes, rewrite.path_kind() == RewriteKind::RegexPath);
 }
 
+bool is_lower(std::string_view text) {
+  return std::ranges::none_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+Status limit_key(const LimitKey& key) {
+  if (key.kind() > LimitKeyKind::MAX) return fail("kind {}", static_cast<int>(key.kind()));
+  const std::string_view name = view(key.name());
+  if (Status ok = text("name", name, kMaxNameBytes); !ok) return ok;
+  if (key.kind() == LimitKeyKind::Header) {
+    if (!is_token(name) || !is_lower(name)) return fail("header '{}' is no token in lower case", name);
+  } else if (key.kind() == LimitKeyKind::Cookie) {
+    if (!is_token(name)) return fail("cookie '{}' is no token", name);
+  } else if (!name.empty()) {
+    return fail("name '{}' of a kind that has none", name);
+  }
+  if (key.ipv4_bits() < 1 || key.ipv4_bits() > 32) return fail("{} bits of IPv4", key.ipv4_bits());
+  if (key.ipv6_bits() < 1 || key.ipv6_bits() > 128) return fail("{} bits of IPv6", key.ipv6_bits());
+  return {};
+}
+
+Status limit(const Limit& limit) {
+  if (view(limit.id()).empty()) return fail("id is missing");
+  if (Status ok = text("name", limit.name(), kMaxNameBytes, true); !ok) return ok;
+  // It stands in a String of a structured field (RFC 9651 section 3.3.3).
+  if (std::ranges::any_of(view(limit.name()), [](char c) { return c < 0x20 || c > 0x7E || c == '"' || c == '\\'; }))
+    return fail("name '{}' cannot stand in a field", view(limit.name()));
+  if (Status ok = origin(limit.origin()); !ok) return ok;
+  if (limit.requests() < 1 || limit.requests() > kMaxLimitRequests) return fail("{} requests", limit.requests());
+  if (limit.burst() < 1 || limit.burst() > kMaxLimitRequests) return fail("a burst of {}", limit.burst());
+  if (limit.per_ms() < kMinLimitMs || limit.per_ms() > kMaxLimitMs) return fail("per {} ms", limit.per_ms());
+  if (count(limit.keys()) > kMaxLimitKeys) return fail("{} keys, more than {}", count(limit.keys()), kMaxLimitKeys);
+  for (size_t i = 0; i < count(limit.keys()); ++i) {
+    if (Status ok = limit_key(*limit.keys()->Get(static_cast<flatbuffers::uoffset_t>(i))); !ok)
+      return at(fmt::format("key {}", i), ok);
+  }
+  return cidrs("exempt network", limit.exempt());
+}
+
+Status rate_limit(const RateLimit& config) {
+  const auto* list = config.limits();
+  if (Status ok = sorted("limit", list, kMaxNameBytes, [](const Limit& limit) { return limit.id(); }); !ok) return ok;
+  for (size_t i = 0; i < count(list); ++i) {
+    const Limit& here = *list->Get(static_cast<flatbuffers::uoffset_t>(i));
+    if (Status ok = limit(here); !ok) return at(fmt::format("limit {}", view(here.id())), ok);
+  }
+  return {};
+}
+
 Status filter(const Filter& filter) {
   if (filter.config_type() == FilterConfig::NONE || filter.config_type() > FilterConfig::MAX ||
       filter.config() == nullptr) {
@@ -43,6 +91,8 @@ Status filter(const Filter& filter) {
       return rewrite(*filter.config_as_Rewrite());
     case FilterConfig::TestProbe:
       return text("test probe mode", filter.config_as_TestProbe()->mode(), kMaxNameBytes);
+    case FilterConfig::RateLimit:
+      return rate_limit(*filter.config_as_RateLimit());
     case FilterConfig::NONE:
       break;
   }
@@ -109,7 +159,7 @@ Status predicates(const Route& route) {
   if (Status ok = value_matches("header", route.headers()); !ok) return ok;
   for (size_t i = 0; i < count(route.headers()); ++i) {
     const std::string_view name = view(route.headers()->Get(static_cast<flatbuffers::uoffset_t>(i))->name());
-    if (!is_token(name) || std::ranges::any_of(name, [](char c) { return c >= 'A' && c <= 'Z'; })) {
+    if (!is_token(name) || !is_lower(name)) {
       return fail("header match '{}' is no token in lower case", name);
     }
   }
@@ -170,6 +220,15 @@ Status path_entries(std::string_view what, const flatbuffers::Vector<flatbuffers
   return {};
 }
 }  // namespace
+
+Status cidrs(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Cidr>>* list) {
+  for (size_t i = 0; i < count(list); ++i) {
+    const Cidr& cidr = *list->Get(static_cast<flatbuffers::uoffset_t>(i));
+    if (cidr.address() == nullptr || cidr.bits() > 128)
+      return fail("{} {}: address missing or {} bits", what, i, cidr.bits());
+  }
+  return {};
+}
 
 Status origin(const Origin* origin) {
   if (origin == nullptr) return {};

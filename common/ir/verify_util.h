@@ -67,6 +67,7 @@ Status sorted(std::string_view what, const flatbuffers::Vector<flatbuffers::Offs
 }
 
 // verify_route.cpp
+[[nodiscard]] Status cidrs(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Cidr>>* list);
 [[nodiscard]] Status direct_response(const DirectResponse& response);
 [[nodiscard]] Status origin(const Origin* origin);
 [[nodiscard]] Status virtual_host(const VirtualHost& host, const RouteTable& table);

@@ -81,6 +81,16 @@ Status bind(const Value& value, std::vector<std::string>& out) {
   out = value.list;
   return {};
 }
+Status namespaces(const Value& value, std::vector<std::string>& out) {
+  for (const std::string& name : value.list) {
+    // RFC 1123 label, as Kubernetes wants of a namespace's name.
+    const bool plain = name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+    if (name.empty() || name.size() > 63 || !plain || name.front() == '-' || name.back() == '-')
+      return fail("'{}' is no namespace's name", name.substr(0, 64));
+  }
+  out = value.list;
+  return {};
+}
 Status log_format(const Value& value, std::string& out) {
   if (const std::string wrong = check_access_log_format(value.text); !wrong.empty()) return fail("{}", wrong);
   out = value.text;
@@ -217,6 +227,11 @@ constexpr std::array kRows = {
                 o.watch_namespaces = v.list;
                 return {};
               }},
+    OptionRow{
+        "classPolicyNamespaces", ValueType::text_list, "[]",
+        "Namespaces whose policies (RateLimitPolicy) may target an IngressClass, and so everybody's routes. Empty: "
+        "the control plane's own; on a folder, every one.",
+        [](const Value& v, Options& o) { return namespaces(v, o.class_policy_namespaces); }},
     OptionRow{
         "sslRedirect", ValueType::boolean, "true",
         "308 to https for hosts that have TLS. The annotation sluice.dev/ssl-redirect overrides it for an Ingress.",

@@ -35,6 +35,11 @@ struct Options {
   std::optional<ServiceTarget> default_backend;         // --default-backend-service NS/NAME[:PORT]
   std::optional<store::ObjectKey> default_certificate;  // --default-ssl-certificate NS/NAME
   std::optional<store::ObjectKey> ticket_keys_secret;   // tls.ticketKeysSecret
+  // classPolicyNamespaces: whose policies may target an IngressClass; empty = that of the control plane's own Pod, and
+  // on a folder every one.
+  std::vector<std::string> class_policy_namespaces;
+  std::string own_namespace;             // not from the config file; empty = unknown
+  bool class_policies_anywhere = false;  // standalone
   bool ssl_redirect = true;  // 308 to https where the host has TLS; annotation sluice.dev/ssl-redirect overrides
   bool allow_external_name = false;  // ExternalName Services
   // Where an ExternalName may lead although it would be refused (loopback, link-local, metadata, API server, own Pod).

@@ -1,6 +1,7 @@
 // The control half of the filters: which fields and annotations each reads, and what it writes into the table. One
 // ordered registry, whose order is that of dataplane/filters/registry: a route's filters are in chain order because
-// they are applied in this order. Pure; knows a rule's filters and an object's annotations, never other objects.
+// they are applied in this order. Pure; knows a rule's filters, an object's annotations and
+// what policies come to, never other objects.
 #pragma once
 #include <functional>
 #include <map>
@@ -35,6 +36,7 @@ struct Input {
   const std::vector<store::RouteFilter>* filters;         // of the rule; null for an Ingress
   const std::map<std::string, std::string>* annotations;  // of the object
   bool allow_test_filters = false;
+  const ir::RateLimitT* rate_limit = nullptr;  // of all policies that hit the rule; null: none
 };
 // What could not be honoured. `filter` is the index in the rule's list, -1 for an annotation; `field` is relative to
 // it.
@@ -69,10 +71,11 @@ void apply(const Input& input, ir::RouteT& route, const Complain& complain);
 [[nodiscard]] bool is_field_value(std::string_view text);
 
 // ---- the filters, one file each
+void apply_rate_limit(const Input& input, ir::RouteT& route, const Complain& complain);
 void apply_request_headers(const Input& input, ir::RouteT& route, const Complain& complain);
 void apply_response_headers(const Input& input, ir::RouteT& route, const Complain& complain);
 void apply_rewrite(const Input& input, ir::RouteT& route, const Complain& complain);
 void apply_test_probe(const Input& input, ir::RouteT& route, const Complain& complain);
-extern const std::span<const Row> kHeaderRows, kResponseHeaderRows, kRewriteRows, kTestProbeRows;
+extern const std::span<const Row> kHeaderRows, kRateLimitRows, kResponseHeaderRows, kRewriteRows, kTestProbeRows;
 
 }  // namespace sluice::features

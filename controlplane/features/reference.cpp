@@ -26,7 +26,19 @@ std::string reference_markdown() {
   add(out, object_annotations());
   out += "\n## Filters of a Route's rule, in the order in which they work\n\n";
   out += kHead;
-  for (const Feature& feature : registry()) add(out, feature.rows);
+  for (const Feature& feature : registry()) {
+    if (feature.config != ir::FilterConfig::RateLimit) add(out, feature.rows);
+  }
+  out +=
+      "\n## RateLimitPolicy\n\n"
+      "Fields of `spec`, but where `status` stands before them. All policies that hit a route apply together; they are "
+      "looked at before any other filter.\n"
+      "A bucket belongs to its limit: everything that the policy targets shares it.\n"
+      "A policy whose limits cannot be honoured closes what it targets (500, `rule_invalid`); a target that is missing "
+      "or "
+      "not allowed is told and left out.\n\n";
+  out += kHead;
+  add(out, kRateLimitRows);
   return out;
 }
 

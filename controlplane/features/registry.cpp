@@ -25,9 +25,11 @@ constexpr std::array<Row, 6> kObjectAnnotations = {{
 
 std::span<const Feature> registry() {
   // The place in this list is the place in the chain (dataplane/filters/registry.cpp has the same order):
-  static const std::array<Feature, 4> kRegistry = {{
+  static const std::array<Feature, 5> kRegistry = {{
       // Tests only; first, so that it sees what the client sent and what it will get.
       {"TestProbe", ir::FilterConfig::TestProbe, kTestProbeRows, apply_test_probe},
+      // Before anything that works for the request, and by what the client sent.
+      {"RateLimit", ir::FilterConfig::RateLimit, kRateLimitRows, apply_rate_limit},
       // Header edits see the request as it came, before a rewrite changes its path or host.
       {"RequestHeaders", ir::FilterConfig::RequestHeaders, kHeaderRows, apply_request_headers},
       // Answers pass the chain from its end: what is nearer to the client edits last.

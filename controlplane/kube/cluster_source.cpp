@@ -183,6 +183,9 @@ std::vector<ReflectorScope> scopes_of(const std::vector<std::string>& watch_name
     ReflectorScope& route = add(store::Kind::route, "/apis/sluice.dev/v1alpha1", "routes", ns);
     route.may_be_absent = true;
     route.may_be_forbidden = true;
+    ReflectorScope& limits = add(store::Kind::rate_limit_policy, "/apis/sluice.dev/v1alpha1", "ratelimitpolicies", ns);
+    limits.may_be_absent = true;
+    limits.may_be_forbidden = true;
   }
   return out;
 }

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/ir/push_frame.h"
-#include "controlplane/status/route_status.h"
+#include "controlplane/status/object_status.h"
 
 namespace sluice::status {
 namespace {
@@ -20,6 +20,7 @@ const char* api_version(store::Kind kind) {
     case store::Kind::endpoint_slice:
       return "discovery.k8s.io/v1";
     case store::Kind::route:
+    case store::Kind::rate_limit_policy:
       return "sluice.dev/v1alpha1";
     case store::Kind::service:
     case store::Kind::secret:

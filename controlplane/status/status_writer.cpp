@@ -9,12 +9,12 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "controlplane/status/event_ledger.h"
-#include "controlplane/status/route_status.h"
+#include "controlplane/status/object_status.h"
 
 namespace sluice::status {
 namespace {
 
-constexpr size_t kRouteCalls = 4, kEventCalls = 2;
+constexpr size_t kStatusCalls = 4, kEventCalls = 2;
 constexpr double kEventBurst = 100, kEventsPerSecond = 10;
 constexpr const char* kMergePatch = "application/merge-patch+json";
 constexpr size_t kMaxAnswer = 4u << 20;
@@ -31,28 +31,28 @@ class Impl : public StatusWriter {
     if (stopped_) return;
     const uint64_t now = monotonic_ms();
     ledger_.want(std::move(wanted.events), now);
-    std::map<store::ObjectKey, Entry> next;
-    for (WantedRoute& route : wanted.routes) {
-      const auto old = routes_.find(route.key);
+    std::map<store::ObjectRef, Entry> next;
+    for (WantedStatus& status : wanted.statuses) {
+      const auto old = statuses_.find(status.object);
       Entry entry;
-      if (old != routes_.end()) entry = std::move(old->second);
-      if (old == routes_.end() || entry.wanted != route) {
-        entry.wanted = std::move(route);
+      if (old != statuses_.end()) entry = std::move(old->second);
+      if (old == statuses_.end() || entry.wanted != status) {
+        entry.wanted = std::move(status);
         entry.sequence = sequence;
         entry.since_ms = now;
         entry.clean = false;
         entry.epoch = ++epochs_;
         entry.backoff_ms = entry.not_before_ms = 0;
       }
-      next.emplace(entry.wanted.key, std::move(entry));
+      next.emplace(entry.wanted.object, std::move(entry));
     }
-    routes_ = std::move(next);
+    statuses_ = std::move(next);
     step();
   }
 
   void acknowledged(uint64_t sequence) override {
     acknowledged_ = std::max(acknowledged_, sequence);
-    for (auto& [key, entry] : routes_) {
+    for (auto& [ref, entry] : statuses_) {
       if (entry.clean && entry.written == Programmed::pending && acknowledged_ >= entry.sequence) entry.clean = false;
     }
     step();
@@ -67,15 +67,15 @@ class Impl : public StatusWriter {
   [[nodiscard]] Counts counts() const override {
     Counts out = counts_;
     out.events_wanted = ledger_.wanted();
-    out.routes_wanted = routes_.size();
-    out.routes_waiting = static_cast<size_t>(
-        std::count_if(routes_.begin(), routes_.end(), [](const auto& item) { return !item.second.clean; }));
+    out.statuses_wanted = statuses_.size();
+    out.statuses_waiting = static_cast<size_t>(
+        std::count_if(statuses_.begin(), statuses_.end(), [](const auto& item) { return !item.second.clean; }));
     return out;
   }
 
  private:
   struct Entry {
-    WantedRoute wanted;
+    WantedStatus wanted;
     uint64_t sequence = 0;  // the state in which this verdict first was
     uint64_t since_ms = 0, not_before_ms = 0, backoff_ms = 0;
     uint64_t epoch = 0, call_epoch = 0;  // of the verdict, and of the one a call under way is about
@@ -96,7 +96,7 @@ class Impl : public StatusWriter {
   void step() {
     if (stopped_) return;
     const uint64_t now = monotonic_ms();
-    step_routes(now);
+    step_statuses(now);
     step_events(now);
   }
 
@@ -108,59 +108,60 @@ class Impl : public StatusWriter {
                     });
   }
 
-  // ---- Routes
+  // ---- statuses
 
   [[nodiscard]] Programmed programmed(const Entry& entry) const {
     if (!entry.wanted.accepted) return Programmed::no;
     return acknowledged_ >= entry.sequence ? Programmed::yes : Programmed::pending;
   }
 
-  void step_routes(uint64_t now) {
-    for (auto& [key, entry] : routes_) {
-      if (route_calls_ >= kRouteCalls) return;
+  void step_statuses(uint64_t now) {
+    for (auto& [ref, entry] : statuses_) {
+      if (status_calls_ >= kStatusCalls) return;
       if (entry.clean || entry.in_flight || now < entry.not_before_ms) continue;
       const Programmed state = programmed(entry);
       if (state == Programmed::pending && now - entry.since_ms < options_.pending_ms) continue;
       entry.in_flight = true;
       entry.call_epoch = entry.epoch;
-      ++route_calls_;
-      read_route(key, entry.epoch, state);
+      ++status_calls_;
+      read_status(ref, entry.epoch, state);
     }
   }
 
-  static std::string route_target(const store::ObjectKey& key) {
-    return fmt::format("/apis/sluice.dev/v1alpha1/namespaces/{}/routes/{}", kube::percent_encode(key.ns),
-                       kube::percent_encode(key.name));
+  static std::string target_of(const store::ObjectRef& ref) {
+    return fmt::format("/apis/sluice.dev/v1alpha1/namespaces/{}/{}/{}", kube::percent_encode(ref.key.ns),
+                       ref.kind == store::Kind::route ? "routes" : "ratelimitpolicies",
+                       kube::percent_encode(ref.key.name));
   }
 
-  void read_route(const store::ObjectKey& key, uint64_t epoch, Programmed state) {
+  void read_status(const store::ObjectRef& ref, uint64_t epoch, Programmed state) {
     kube::Call get;
-    get.target = route_target(key);
-    call(std::move(get), [this, key, epoch, state](Result<kube::Reply> reply) {
-      const auto found = routes_.find(key);
-      if (!reply || reply->status != 200 || found == routes_.end() || found->second.epoch != epoch) {
+    get.target = target_of(ref);
+    call(std::move(get), [this, ref, epoch, state](Result<kube::Reply> reply) {
+      const auto found = statuses_.find(ref);
+      if (!reply || reply->status != 200 || found == statuses_.end() || found->second.epoch != epoch) {
         // Gone meanwhile: the watch will say so.
         const bool gone = reply && reply->status == 404;
-        return route_done(key, epoch, state, gone ? std::string() : why(reply));
+        return status_done(ref, epoch, state, gone ? std::string() : why(reply));
       }
       auto patch =
-          route_status_patch(reply->body, found->second.wanted, state, options_.controller_name, wall_us() / 1'000'000);
-      if (!patch) return route_done(key, epoch, state, patch.error().message);
-      if (!*patch) return route_done(key, epoch, state, {});
-      write_route(key, epoch, state, std::move(**patch));
+          status_patch(reply->body, found->second.wanted, state, options_.controller_name, wall_us() / 1'000'000);
+      if (!patch) return status_done(ref, epoch, state, patch.error().message);
+      if (!*patch) return status_done(ref, epoch, state, {});
+      write_status(ref, epoch, state, std::move(**patch));
     });
   }
 
-  void write_route(const store::ObjectKey& key, uint64_t epoch, Programmed state, std::string patch) {
+  void write_status(const store::ObjectRef& ref, uint64_t epoch, Programmed state, std::string patch) {
     kube::Call write;
     write.method = kube::Method::patch;
-    write.target = route_target(key) + "/status?fieldManager=sluice";
+    write.target = target_of(ref) + "/status?fieldManager=sluice";
     write.content_type = kMergePatch;
     write.body = std::move(patch);
-    call(std::move(write), [this, key, epoch, state](const Result<kube::Reply>& reply) {
-      if (reply && reply->status == 200) ++counts_.routes_written;
+    call(std::move(write), [this, ref, epoch, state](const Result<kube::Reply>& reply) {
+      if (reply && reply->status == 200) ++counts_.statuses_written;
       const bool fine = reply && (reply->status == 200 || reply->status == 404);
-      route_done(key, epoch, state, fine ? std::string() : why(reply));
+      status_done(ref, epoch, state, fine ? std::string() : why(reply));
     });
   }
 
@@ -169,10 +170,10 @@ class Impl : public StatusWriter {
                  : reply.error().message;
   }
 
-  void route_done(const store::ObjectKey& key, uint64_t epoch, Programmed state, const std::string& error) {
-    --route_calls_;
-    const auto found = routes_.find(key);
-    if (found != routes_.end()) {
+  void status_done(const store::ObjectRef& ref, uint64_t epoch, Programmed state, const std::string& error) {
+    --status_calls_;
+    const auto found = statuses_.find(ref);
+    if (found != statuses_.end()) {
       Entry& entry = found->second;
       if (entry.call_epoch == epoch) entry.in_flight = false;
       if (entry.epoch != epoch) {
@@ -184,7 +185,9 @@ class Impl : public StatusWriter {
         if (state == Programmed::pending && acknowledged_ >= entry.sequence) entry.clean = false;
       } else {
         ++counts_.failures;
-        log::warning("cannot write a Route's status", {{"namespace", key.ns}, {"name", key.name}, {"why", error}});
+        log::warning(
+            "cannot write a status",
+            {{"kind", store::kind_name(ref.kind)}, {"namespace", ref.key.ns}, {"name", ref.key.name}, {"why", error}});
         entry.backoff_ms = next_backoff(entry.backoff_ms);
         entry.not_before_ms = monotonic_ms() + entry.backoff_ms;
       }
@@ -277,11 +280,11 @@ class Impl : public StatusWriter {
   const StatusOptions options_;
   boost::asio::steady_timer timer_;
   std::shared_ptr<bool> alive_;  // callbacks of calls under way look whether we still are
-  std::map<store::ObjectKey, Entry> routes_;
+  std::map<store::ObjectRef, Entry> statuses_;
   EventLedger ledger_;
   uint64_t acknowledged_ = 0, epochs_ = 0, event_backoff_ms_ = 0, budget_at_ = 0;
   double event_budget_ = kEventBurst;
-  size_t route_calls_ = 0, event_calls_ = 0;
+  size_t status_calls_ = 0, event_calls_ = 0;
   Counts counts_;
   bool stopped_ = false;
 };

@@ -1,6 +1,6 @@
-// Writes Events and Route status to the API server, for a single replica. Slow and patient by design: a few calls at
-// once, backoff, nothing written that is already there. Lives on the io_context's thread; the transport must outlive
-// it. Its failures never reach the data plane.
+// Writes Events and the status of Routes and policies to the API server, for a single replica. Slow and patient by
+// design: a few calls at once, backoff, nothing written that is already there. Lives on the io_context's thread; the
+// transport must outlive it. Its failures never reach the data plane.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -19,7 +19,7 @@ struct StatusOptions {
   std::string controller_name;
   std::string host;  // reporting instance: the Pod's name
   uint64_t pending_ms =
-      2'000;  // a Route not acknowledged for so long is said to be pending; before that nothing is written
+      2'000;  // what is not acknowledged for so long is said to be pending; before that nothing is written
   uint64_t backoff_start_ms = 800, backoff_cap_ms = 30'000;
   uint64_t tick_ms = 1'000;  // repeats and retries are looked for so often
 };
@@ -34,8 +34,8 @@ class StatusWriter {
   virtual void acknowledged(uint64_t sequence) = 0;
   virtual void stop() = 0;
   struct Counts {
-    uint64_t events_written = 0, routes_written = 0, failures = 0;
-    size_t events_wanted = 0, routes_wanted = 0, routes_waiting = 0;
+    uint64_t events_written = 0, statuses_written = 0, failures = 0;
+    size_t events_wanted = 0, statuses_wanted = 0, statuses_waiting = 0;
   };
   [[nodiscard]] virtual Counts counts() const = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -56,6 +57,8 @@ const store::Meta* meta_in(const store::Snapshot& snapshot, const store::ObjectR
       return find(snapshot.namespaces);
     case store::Kind::route:
       return find(snapshot.routes);
+    case store::Kind::rate_limit_policy:
+      return find(snapshot.rate_limit_policies);
   }
   return nullptr;
 }
@@ -83,8 +86,8 @@ Condition condition(std::string type, bool status, std::string reason, std::stri
   return {std::move(type), status, std::move(reason), std::move(message)};
 }
 
-WantedRoute route_of(const translate::ObjectStatus& verdict, const store::Meta& meta, const Problems& problems) {
-  WantedRoute out{meta.key(), meta.uid, verdict.generation, verdict.accepted, verdict.parents, {}};
+WantedStatus route_of(const translate::ObjectStatus& verdict, const store::Meta& meta, const Problems& problems) {
+  WantedStatus out{verdict.object, meta.uid, verdict.generation, verdict.accepted, verdict.parents, {}};
   Problems references, own;
   for (const store::Problem* problem : problems) {
     if (problem->severity != store::Severity::error) continue;
@@ -108,6 +111,22 @@ WantedRoute route_of(const translate::ObjectStatus& verdict, const store::Meta& 
   // Gateway API: present only when true.
   if (verdict.accepted && !own.empty())
     out.conditions.push_back(condition("PartiallyInvalid", true, own.front()->reason, join(own)));
+  return out;
+}
+
+WantedStatus policy_of(const translate::ObjectStatus& verdict, const store::Meta& meta, const Problems& problems) {
+  WantedStatus out{verdict.object, meta.uid, verdict.generation, verdict.accepted, verdict.parents, {}};
+  Problems errors;
+  std::ranges::copy_if(problems, std::back_inserter(errors),
+                       [](const store::Problem* problem) { return problem->severity == store::Severity::error; });
+  if (verdict.accepted) {
+    out.conditions.push_back(condition("Accepted", true, "Accepted", "its limits apply"));
+    if (!errors.empty())
+      out.conditions.push_back(condition("PartiallyInvalid", true, errors.front()->reason, join(errors)));
+  } else {
+    out.conditions.push_back(errors.empty() ? condition("Accepted", false, "NoTarget", "it limits nothing")
+                                            : condition("Accepted", false, errors.front()->reason, join(errors)));
+  }
   return out;
 }
 
@@ -135,12 +154,13 @@ Wanted wanted_of(const translate::Translation& translation, const std::vector<st
     out.events.push_back(std::move(event));
   }
   for (const translate::ObjectStatus& verdict : translation.statuses) {
-    if (verdict.object.kind != store::Kind::route) continue;
+    const bool policy = verdict.object.kind == store::Kind::rate_limit_policy;
+    if (!policy && verdict.object.kind != store::Kind::route) continue;
     const store::Meta* meta = meta_in(snapshot, verdict.object);
-    if (meta != nullptr) out.routes.push_back(route_of(verdict, *meta, by_object[verdict.object]));
+    if (meta == nullptr) continue;
+    out.statuses.push_back((policy ? policy_of : route_of)(verdict, *meta, by_object[verdict.object]));
   }
-  std::sort(out.routes.begin(), out.routes.end(),
-            [](const WantedRoute& a, const WantedRoute& b) { return a.key < b.key; });
+  std::ranges::sort(out.statuses, {}, &WantedStatus::object);
   return out;
 }
 

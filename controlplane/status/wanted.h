@@ -1,5 +1,5 @@
-// What Kubernetes should say about our verdicts: Events and Route conditions, derived from one translation. Pure: no
-// clock, no I/O. Writing it is status_writer.h's business.
+// What Kubernetes should say about our verdicts: Events, and conditions of Routes and policies, derived from one
+// translation. Pure: no clock, no I/O. Writing it is status_writer.h's business.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,20 +25,21 @@ struct Condition {
   bool operator==(const Condition&) const = default;
 };
 
-// Of one Route. Programmed is not in `conditions`: only the writer knows what the data plane acknowledged.
-struct WantedRoute {
-  store::ObjectKey key;
+// Of one Route or RateLimitPolicy. Programmed is not in `conditions`: only the writer knows what the data plane
+// acknowledged.
+struct WantedStatus {
+  store::ObjectRef object;
   std::string uid;
   int64_t generation = 0;
   bool accepted = false;
-  std::vector<store::ParentRef> parents;
-  std::vector<Condition> conditions;  // Accepted, ResolvedRefs, PartiallyInvalid (only when true)
-  bool operator==(const WantedRoute&) const = default;
+  std::vector<store::ParentRef> parents;  // a policy: the targets that are limited
+  std::vector<Condition> conditions;      // Accepted, ResolvedRefs (Routes), PartiallyInvalid (only when true)
+  bool operator==(const WantedStatus&) const = default;
 };
 
 struct Wanted {
-  std::vector<WantedEvent> events;  // by object, field, reason; no two of the same identity
-  std::vector<WantedRoute> routes;  // by key
+  std::vector<WantedEvent> events;     // by object, field, reason; no two of the same identity
+  std::vector<WantedStatus> statuses;  // by object
 };
 
 // `undecodable`: the store's own problems, beside the translation's.

@@ -5,8 +5,8 @@
 namespace sluice::store {
 
 const char* kind_name(Kind kind) {
-  static constexpr const char* kNames[] = {"Ingress", "IngressClass", "Service",   "EndpointSlice",
-                                           "Secret",  "ConfigMap",    "Namespace", "Route"};
+  static constexpr const char* kNames[] = {"Ingress",   "IngressClass", "Service", "EndpointSlice",  "Secret",
+                                           "ConfigMap", "Namespace",    "Route",   "RateLimitPolicy"};
   static_assert(std::size(kNames) == kKinds);
   return kNames[static_cast<size_t>(kind)];
 }

@@ -14,8 +14,18 @@
 
 namespace sluice::store {
 
-enum class Kind : uint8_t { ingress, ingress_class, service, endpoint_slice, secret, config_map, namespace_, route };
-inline constexpr size_t kKinds = 8;
+enum class Kind : uint8_t {
+  ingress,
+  ingress_class,
+  service,
+  endpoint_slice,
+  secret,
+  config_map,
+  namespace_,
+  route,
+  rate_limit_policy
+};
+inline constexpr size_t kKinds = 9;
 [[nodiscard]] const char* kind_name(Kind kind);  // "Ingress", "IngressClass", ...
 
 struct ObjectKey {
@@ -250,8 +260,40 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-using Object = std::variant<Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap, Namespace,
-                            Route>;  // in the order of Kind
+// ---- sluice.dev/v1alpha1 RateLimitPolicy
+struct PolicyTarget {
+  std::string group, kind, name;  // of the policy's own namespace; an unreadable one has no name
+  std::string section_name;       // of a Route: one of its rules; empty = all
+  bool operator==(const PolicyTarget&) const = default;
+};
+enum class LimitKeyType : uint8_t { client_ip, header, cookie, method, path, host };
+struct LimitKey {
+  LimitKeyType type = LimitKeyType::client_ip;
+  std::string name;  // of a header or cookie
+  uint8_t ipv4_prefix_length = 32, ipv6_prefix_length = 64;
+  bool operator==(const LimitKey&) const = default;
+};
+struct RateLimit {
+  std::string name;
+  uint32_t requests = 0, per_ms = 1000, burst = 0;
+  std::vector<LimitKey> keys;  // none = one bucket for all
+  bool skip_missing = false;
+  bool operator==(const RateLimit&) const = default;
+};
+enum class ResponseFields : uint8_t { standard, legacy, both, none };
+struct RateLimitPolicy {
+  Meta meta;
+  std::vector<PolicyTarget> target_refs;
+  std::vector<RateLimit> limits;          // each name once
+  std::vector<std::string> exempt_cidrs;  // "" = an unreadable one
+  bool shadow = false;
+  ResponseFields response_fields = ResponseFields::standard;
+  bool invalid = false;  // its limits cannot be read: what it targets answers 500
+  bool operator==(const RateLimitPolicy&) const = default;
+};
+
+using Object = std::variant<Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap, Namespace, Route,
+                            RateLimitPolicy>;  // in the order of Kind
 [[nodiscard]] inline Kind kind_of(const Object& object) { return static_cast<Kind>(object.index()); }
 [[nodiscard]] const Meta& meta_of(const Object& object);
 [[nodiscard]] inline ObjectRef ref_of(const Object& object) { return {kind_of(object), meta_of(object).key()}; }

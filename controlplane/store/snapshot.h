@@ -42,6 +42,7 @@ struct Snapshot {
   ObjectMap<ConfigMap> config_maps;
   ObjectMap<Namespace> namespaces;
   ObjectMap<Route> routes;
+  ObjectMap<RateLimitPolicy> rate_limit_policies;
   std::map<std::string, std::shared_ptr<const ResolvedName>> names;
 };
 

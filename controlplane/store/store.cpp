@@ -16,7 +16,8 @@ auto& map_of(Snapshot& snapshot) {
   else if constexpr (std::is_same_v<T, Secret>) return snapshot.secrets;
   else if constexpr (std::is_same_v<T, ConfigMap>) return snapshot.config_maps;
   else if constexpr (std::is_same_v<T, Namespace>) return snapshot.namespaces;
-  else return snapshot.routes;
+  else if constexpr (std::is_same_v<T, Route>) return snapshot.routes;
+  else return snapshot.rate_limit_policies;
 }
 
 // Calls f(map) with the snapshot's map of that kind.
@@ -38,9 +39,11 @@ auto with_map(Snapshot& snapshot, Kind kind, F&& f) {
     case Kind::namespace_:
       return f(snapshot.namespaces);
     case Kind::route:
+      return f(snapshot.routes);
+    case Kind::rate_limit_policy:
       break;
   }
-  return f(snapshot.routes);
+  return f(snapshot.rate_limit_policies);
 }
 
 // A resourceVersion moves with every write, also of fields that are not ours (status, managedFields): it must not make

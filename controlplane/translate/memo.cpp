@@ -20,9 +20,17 @@ bool same_meaning(const config::Options& a, const config::Options& b) {
   const auto words = [](const config::Options& o) {
     return std::tie(o.controller_name, o.host_ownership, o.watch_namespaces, o.ssl_redirect, o.allow_external_name,
                     o.allow_loopback_endpoints, o.allow_test_filters, o.https_port, o.external_name_ranges,
-                    o.own_addresses);
+                    o.own_addresses, o.class_policy_namespaces, o.class_policies_anywhere, o.own_namespace);
   };
   return words(a) == words(b) && same_target(a.default_backend, b.default_backend);
+}
+
+// A write of its status gives a policy another version and nothing else.
+bool same_but_version(const store::RateLimitPolicy* a, const store::RateLimitPolicy* b) {
+  if (a == nullptr || b == nullptr) return false;
+  store::RateLimitPolicy copy = *b;
+  copy.meta.resource_version = a->meta.resource_version;
+  return *a == copy;
 }
 
 // What the journal says of a kind since a version; nothing if it does not reach back so far.
@@ -106,6 +114,7 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
   Classes new_classes = resolve_classes(snapshot.ingress_classes, options.controller_name);
   if (new_classes != classes) {
     classes = std::move(new_classes);
+    dirty.classes = true;
     problems.remove(class_problems);
     class_problems.clear();
     for (const auto& [name, ingress_class] : classes.ours)
@@ -115,7 +124,9 @@ void Translator::Memo::update(const store::Snapshot& snapshot, const config::Opt
     for (const auto& [key, object] : snapshot.routes) dirty.objects.insert({store::Kind::route, key});
   }
   diff(snapshot, dirty);
+  update_policies(snapshot, dirty);
   replan(snapshot, dirty);
+  judge_policies(snapshot, dirty);
   update_fallback(snapshot, dirty);
   update_tls(dirty);
   update_hosts(dirty);
@@ -163,6 +174,10 @@ void Translator::Memo::diff(const store::Snapshot& snapshot, Dirty& dirty) {
                   dirty.slice_services.insert(service);
                 }
               });
+  differences(store::Kind::rate_limit_policy, rate_limit_policies, snapshot.rate_limit_policies,
+              [&](const store::ObjectKey& key, const store::RateLimitPolicy* old, const store::RateLimitPolicy* now) {
+                if (!same_but_version(old, now)) dirty.policies.insert(key);
+              });
   look(store::Kind::secret, [&](const auto& keys) {
     if (keys) return dirty.secrets.insert(keys->begin(), keys->end());
     for (const auto& [key, entry] : certificates) dirty.secrets.insert(key);
@@ -170,15 +185,16 @@ void Translator::Memo::diff(const store::Snapshot& snapshot, Dirty& dirty) {
   });
 }
 
+bool Translator::Memo::watches(const std::string& ns) const {
+  return options.watch_namespaces.empty() ||
+         std::ranges::find(options.watch_namespaces, ns) != options.watch_namespaces.end();
+}
+
 void Translator::Memo::replan(const store::Snapshot& snapshot, Dirty& dirty) {
-  const PlanContext context{options, classes, snapshot.services};
-  const auto watched = [&](const std::string& ns) {
-    return options.watch_namespaces.empty() ||
-           std::ranges::find(options.watch_namespaces, ns) != options.watch_namespaces.end();
-  };
+  const PlanContext context{options, classes, snapshot.services, policy_index};
   for (const store::ObjectRef& ref : dirty.objects) {
     remove(ref, dirty);
-    if (!watched(ref.key.ns)) continue;
+    if (!watches(ref.key.ns)) continue;
     auto entry = std::make_unique<ObjectEntry>();
     if (ref.kind == store::Kind::ingress) {
       const auto found = snapshot.ingresses.find(ref.key);
@@ -247,7 +263,7 @@ void Translator::Memo::use_clusters(const Plan& plan, bool add, Dirty& dirty) {
 void Translator::Memo::update_fallback(const store::Snapshot& snapshot, Dirty& dirty) {
   if (!options.default_backend) return;
   if (!dirty.everything && !dirty.services.contains(options.default_backend->service)) return;
-  const PlanContext context{options, classes, snapshot.services};
+  const PlanContext context{options, classes, snapshot.services, policy_index};
   use_clusters(fallback_plan, false, dirty);
   problems.remove(fallback_plan.problems);
   fallback_plan = Plan();

@@ -15,6 +15,7 @@
 #include "controlplane/translate/certificates.h"
 #include "controlplane/translate/endpoints.h"
 #include "controlplane/translate/plan.h"
+#include "controlplane/translate/policies.h"
 #include "controlplane/translate/sorted_list.h"
 #include "controlplane/translate/ticket_keys.h"
 #include "controlplane/translate/translate.h"
@@ -81,12 +82,21 @@ struct TicketsEntry {
   bool pending = false;
   std::vector<store::Problem> problems;
 };
+struct PolicyEntry {
+  std::shared_ptr<const store::RateLimitPolicy> source;
+  std::shared_ptr<const CheckedPolicy> checked;
+  std::vector<TargetMeaning> meanings;  // of its targets, by index
+  // What it is told.
+  bool ours = false;
+  std::vector<store::ParentRef> targets;  // those that are limited
+  std::vector<store::Problem> problems;
+};
 // What a change touches; filled while walking the difference between two snapshots.
 struct Dirty {
   std::set<store::ObjectRef> objects, statuses;
   std::set<std::string> hosts, tls_hosts, clusters;
-  std::set<store::ObjectKey> services, slice_services, secrets, config_maps;
-  bool everything = false, external_names = false;
+  std::set<store::ObjectKey> services, slice_services, secrets, config_maps, policies;
+  bool everything = false, classes = false, external_names = false;
 };
 
 // Out of an index of sets, whose empty ones go.
@@ -107,11 +117,15 @@ struct Translator::Memo {
   store::ObjectMap<store::Route> routes;
   store::ObjectMap<store::Service> services;
   store::ObjectMap<store::EndpointSlice> slices;
+  store::ObjectMap<store::RateLimitPolicy> rate_limit_policies;
 
   std::map<store::ObjectRef, std::unique_ptr<ObjectEntry>> objects;  // ours only
   std::map<store::ObjectKey, std::set<store::ObjectRef>> service_users;
   std::map<store::ObjectKey, std::set<store::ObjectKey>> service_slices;
   std::map<store::ObjectKey, std::set<std::string>> service_clusters;
+  std::map<store::ObjectKey, PolicyEntry> policies;
+  PolicyIndex policy_index;
+  std::map<store::ObjectRef, std::set<store::ObjectKey>> policy_users;  // policies that target the object, there or not
   std::map<std::string, HostEntry> hosts;
   std::map<std::string, TlsEntry> tls;
   std::map<std::string, ClusterEntry> clusters;
@@ -134,6 +148,7 @@ struct Translator::Memo {
 
  private:
   void diff(const store::Snapshot& snapshot, Dirty& dirty);
+  [[nodiscard]] bool watches(const std::string& ns) const;
   void replan(const store::Snapshot& snapshot, Dirty& dirty);
   void add(std::unique_ptr<ObjectEntry> entry, Dirty& dirty);
   void remove(const store::ObjectRef& ref, Dirty& dirty);
@@ -162,9 +177,19 @@ struct Translator::Memo {
   // memo_tickets.cpp
   void update_ticket_keys(const store::Snapshot& snapshot, Dirty& dirty);
   void judge_ticket_keys(const store::Snapshot& snapshot);
+  // memo_policies.cpp
+  void update_policies(const store::Snapshot& snapshot, Dirty& dirty);
+  void index_policy(const store::ObjectKey& key, PolicyEntry& entry, bool add, const store::Snapshot& snapshot,
+                    Dirty& dirty);
+  void replan_target(const store::ObjectRef& target, const store::Snapshot& snapshot, Dirty& dirty);
+  void judge_policies(const store::Snapshot& snapshot, Dirty& dirty);
+  void judge_policy(PolicyEntry& entry, const store::Snapshot& snapshot);
+  [[nodiscard]] bool judge_target(const store::ObjectRef& ref, const std::string& section,
+                                  const store::Snapshot& snapshot, TargetMeaning& verdict) const;
   // translator.cpp: the lists of `out`
   void list_all(const Dirty& dirty);
   void list_clusters(const Dirty& dirty);
+  [[nodiscard]] std::optional<ObjectStatus> policy_status(const store::ObjectRef& ref) const;
 };
 
 }  // namespace sluice::translate

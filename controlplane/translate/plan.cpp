@@ -76,7 +76,10 @@ Classes resolve_classes(const store::ObjectMap<store::IngressClass>& classes, co
   // Of several default classes the API server's admission takes the newest, then the first by name; so do we.
   int64_t newest = -1;
   for (const auto& [key, ingress_class] : classes) {
-    if (ingress_class->controller != controller_name) continue;
+    if (ingress_class->controller != controller_name) {
+      if (ingress_class->controller.starts_with("sluice.dev/")) out.siblings.insert(key.name);
+      continue;
+    }
     out.ours.emplace(key.name, ingress_class);
     if (ingress_class->is_default && ingress_class->meta.creation > newest) {
       newest = ingress_class->meta.creation;

@@ -1,10 +1,11 @@
-// What one object (Ingress, Route) asks for, made from that object, the Services it names and the classes: the unit of
-// memoisation. Input languages (ingress/, route/) make plans; the translator keeps them and assembles virtual hosts out
-// of their drafts (assemble.h). A plan never looks at other Ingresses or Routes: conflicts and ownership are decided
-// where a host is assembled.
+// What one object (Ingress, Route) asks for, made from that object, the Services it names, the classes and the policies
+// that target it: the unit of memoisation. Input languages (ingress/, route/) make plans; the translator keeps them and
+// assembles virtual hosts out of their drafts (assemble.h). A plan never looks at other Ingresses or Routes: conflicts
+// and ownership are decided where a host is assembled.
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -14,6 +15,7 @@
 #include "controlplane/config/options.h"
 #include "controlplane/store/problem.h"
 #include "controlplane/store/snapshot.h"
+#include "controlplane/translate/policies.h"
 #include "controlplane/translate/translate.h"
 
 namespace sluice::translate {
@@ -76,6 +78,7 @@ struct Plan {
   bool ours = false;
   bool resolved_refs = true;
   std::vector<store::ParentRef> parents;
+  std::vector<std::string> classes;
   std::vector<HostDrafts> hosts;  // each host once
   std::vector<TlsClaim> tls;
   std::vector<ClusterUse> clusters;        // each once, sorted
@@ -100,7 +103,8 @@ void report_unknown_annotations(const store::ObjectRef& ref, const store::Meta& 
 // Classes of this controller, resolved once a snapshot.
 struct Classes {
   std::map<std::string, std::shared_ptr<const store::IngressClass>> ours;
-  std::string default_class;  // empty = none
+  std::string default_class;       // empty = none
+  std::set<std::string> siblings;  // of other gateways of this kind: their controllers are named "sluice.dev/..." too
   bool operator==(const Classes&) const = default;
 };
 [[nodiscard]] Classes resolve_classes(const store::ObjectMap<store::IngressClass>& classes,
@@ -110,6 +114,7 @@ struct PlanContext {
   const config::Options& options;
   const Classes& classes;
   const store::ObjectMap<store::Service>& services;
+  const PolicyIndex& policies;
 };
 
 // Not ours: an empty plan with ours == false.

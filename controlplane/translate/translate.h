@@ -13,13 +13,14 @@
 
 namespace sluice::translate {
 
-// Verdict on one object we are responsible for (Ingress of our class, Route attached to us), for status and events.
+// Verdict on one object we are responsible for (Ingress of our class, Route attached to us, policy that targets what is
+// ours), for status and events.
 struct ObjectStatus {
   store::ObjectRef object;
   int64_t generation = 0;
-  bool accepted = false;                  // at least one rule is served
+  bool accepted = false;                  // at least one rule is served; a policy: it limits at least one target
   bool resolved_refs = true;              // every backend, Secret and class it names was found and allowed
-  std::vector<store::ParentRef> parents;  // Routes: the accepted parents
+  std::vector<store::ParentRef> parents;  // Routes: the accepted parents; policies: the accepted targets
 };
 
 // A Service of type ExternalName that a cluster uses, with a DNS name: whoever resolves names (controlplane/resolve)

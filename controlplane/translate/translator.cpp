@@ -46,6 +46,14 @@ void Translator::Memo::list_clusters(const Dirty& dirty) {
   out.external_names.erase(std::unique(out.external_names.begin(), out.external_names.end()), out.external_names.end());
 }
 
+std::optional<ObjectStatus> Translator::Memo::policy_status(const store::ObjectRef& ref) const {
+  const auto found = policies.find(ref.key);
+  if (found == policies.end() || !found->second.ours) return std::nullopt;
+  const PolicyEntry& entry = found->second;
+  return ObjectStatus{ref, entry.source->meta.generation, !entry.checked->closed && !entry.targets.empty(), true,
+                      entry.targets};
+}
+
 void Translator::Memo::list_all(const Dirty& dirty) {
   out.settings = options.settings;
   list_listeners(options, out);
@@ -61,6 +69,7 @@ void Translator::Memo::list_all(const Dirty& dirty) {
   patch(
       out.statuses, dirty.statuses, [](const ObjectStatus& status) -> const store::ObjectRef& { return status.object; },
       [&](const store::ObjectRef& ref) -> std::optional<ObjectStatus> {
+        if (ref.kind == store::Kind::rate_limit_policy) return policy_status(ref);
         const auto found = objects.find(ref);
         if (found == objects.end()) return std::nullopt;
         const ObjectEntry& entry = *found->second;

@@ -35,7 +35,7 @@ class Cluster(unittest.TestCase):
         node.Node(cls.api, os.path.join(TOOLS, 'origin')).start()
         cls.log = open(os.path.join(cls.work, 'log'), 'w+')
         cls.kubectl('apply', '--server-side', '-f', os.path.join(ROOT, 'crds'))
-        cls.kubectl('wait', '--for=condition=Established', 'crd/routes.sluice.dev', '--timeout=30s')
+        cls.kubectl('wait', '--for=condition=Established', 'crd/routes.sluice.dev', 'crd/ratelimitpolicies.sluice.dev', '--timeout=30s')
         cls.apply([{'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}])
         sock, config = os.path.join(cls.work, 'push.sock'), os.path.join(cls.work, 'config.yaml')
         with open(config, 'w') as f:
@@ -146,7 +146,7 @@ class Cluster(unittest.TestCase):
         # A name of this test's own: an object more, an event more on an open watch, a state more, and no list.
         self.wait(lambda: self.ask('/', port=9091, path='/readyz')[0] == 200, 'the control plane is ready')
         before = self.metrics(9091)
-        kinds = ('Ingress', 'IngressClass', 'Service', 'EndpointSlice', 'Secret', 'ConfigMap', 'Namespace', 'Route')
+        kinds = ('Ingress', 'IngressClass', 'Service', 'EndpointSlice', 'Secret', 'ConfigMap', 'Namespace', 'Route', 'RateLimitPolicy')
         for kind in kinds:
             self.assertEqual(before[f'sluice_controlplane_kind_listed{{kind="{kind}"}}'], 1, kind)
             self.assertGreaterEqual(before[f'sluice_controlplane_lists_total{{kind="{kind}"}}'], 1, kind)

@@ -18,6 +18,7 @@ config::Options options_of(uint8_t bits) {
   if ((bits & shared_hosts) != 0) options.host_ownership = config::Options::HostOwnership::shared;
   options.allow_external_name = (bits & external_names) != 0;
   options.allow_loopback_endpoints = (bits & external_names) != 0;
+  options.class_policies_anywhere = (bits & external_names) != 0;
   if ((bits & default_backend) != 0) options.default_backend = config::ServiceTarget{{"default", "web"}, 80};
   if ((bits & default_tls) != 0) {
     options.default_certificate = store::ObjectKey{"other", "def"};

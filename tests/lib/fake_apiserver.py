@@ -33,7 +33,7 @@ import time
 import urllib.parse
 
 PLURALS = {"ingresses": "Ingress", "ingressclasses": "IngressClass", "services": "Service", "endpointslices": "EndpointSlice", "secrets": "Secret",
-           "configmaps": "ConfigMap", "namespaces": "Namespace", "routes": "Route", "events": "Event"}
+           "configmaps": "ConfigMap", "namespaces": "Namespace", "routes": "Route", "ratelimitpolicies": "RateLimitPolicy", "events": "Event"}
 
 
 class Closed(Exception):

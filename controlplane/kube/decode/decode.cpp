@@ -27,6 +27,7 @@ constexpr std::array<KindInfo, store::kKinds> kKindInfo = {{
     {"", "v1", "ConfigMap", true},
     {"", "v1", "Namespace", false},
     {"sluice.dev", "v1alpha1", "Route", true},
+    {"sluice.dev", "v1alpha1", "RateLimitPolicy", true},
 }};
 
 template <class T>
@@ -65,6 +66,8 @@ void decode_object(const JsonNode& node, store::Kind kind, const store::Meta& me
       return decode_typed<store::Namespace>(node, meta, out);
     case store::Kind::route:
       return decode_typed<store::Route>(node, meta, out);
+    case store::Kind::rate_limit_policy:
+      return decode_typed<store::RateLimitPolicy>(node, meta, out);
   }
 }
 

@@ -24,6 +24,7 @@ void decode_kind(const JsonNode& object, store::Secret& out);
 void decode_kind(const JsonNode& object, store::ConfigMap& out);
 void decode_kind(const JsonNode& object, store::Namespace& out);
 void decode_kind(const JsonNode& object, store::Route& out);
+void decode_kind(const JsonNode& object, store::RateLimitPolicy& out);
 
 // Parts of Route, in route_filters.cpp.
 void decode_route_filters(const JsonNode& rule, std::vector<store::RouteFilter>& out);

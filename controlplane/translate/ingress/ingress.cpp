@@ -1,6 +1,7 @@
 // networking.k8s.io/v1 Ingress -> plan. https://kubernetes.io/docs/concepts/services-networking/ingress/ is the
 // specification.
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -36,6 +37,8 @@ class IngressPlanner {
   void run() {
     plan_.take_flaws(ingress_.meta);
     redirect_ = https_redirect(ingress_.meta, class_, context_, plan_);
+    limits_ = RateLimits(context_.policies, plan_.ref, plan_.classes).of({}, {});
+    std::ranges::move(limits_.problems, std::back_inserter(plan_.problems));
     report_unknown_annotations(plan_.ref, ingress_.meta, plan_.problems);
     for (size_t i = 0; i < ingress_.rules.size(); ++i) rule(static_cast<uint32_t>(i));
     if (ingress_.default_backend) default_backend();
@@ -96,14 +99,18 @@ class IngressPlanner {
     route.path = path;
     route.metric = fmt::format("ingress/{}/{}", ingress_.meta.ns, ingress_.meta.name);
     route.class_ = class_;
-    features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters}, route,
-                    [this](const features::Complaint& complaint) {
+    features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters, limits_.filter.get()},
+                    route, [this](const features::Complaint& complaint) {
                       plan_.problem(complaint.field, complaint.reason, complaint.text);
                     });
     return route;
   }
 
   Draft make_draft(Precedence::Rank rank, ir::RouteT route, std::string field, uint32_t rule, uint32_t match) {
+    if (limits_.closed) {
+      route.filters.clear();
+      route.action.Set(make_error(500, ir::TableReason::rule_invalid));
+    }
     Draft draft;
     draft.order.rank = rank;
     draft.order.path_length = static_cast<uint32_t>(route.path.size());
@@ -201,6 +208,7 @@ class IngressPlanner {
   const PlanContext& context_;
   Plan& plan_;
   bool redirect_ = false;
+  RateLimits::Verdict limits_;  // the same for every path
 };
 
 }  // namespace
@@ -213,6 +221,7 @@ Plan plan_ingress(const store::Ingress& ingress, const PlanContext& context) {
   auto class_name = class_of(ingress, context.classes);
   if (!class_name) return plan;
   plan.ours = true;
+  plan.classes.push_back(*class_name);
   IngressPlanner(ingress, std::move(*class_name), context, plan).run();
   return plan;
 }

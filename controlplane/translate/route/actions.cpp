@@ -168,13 +168,14 @@ void translate_policy(RuleContext& rule, ir::RouteT& route) {
 }  // namespace
 
 void translate_action(RuleContext& rule, ir::RouteT& route) {
-  features::apply({&rule.rule.filters, &rule.route.meta.annotations, rule.context.options.allow_test_filters}, route,
-                  [&](const features::Complaint& complaint) {
-                    if (complaint.filter < 0) rule.plan.problem(complaint.field, complaint.reason, complaint.text);
-                    else
-                      rule.refuse(fmt::format(".filters[{}].{}", complaint.filter, complaint.field), complaint.reason,
-                                  complaint.text);
-                  });
+  features::apply(
+      {&rule.rule.filters, &rule.route.meta.annotations, rule.context.options.allow_test_filters, rule.rate_limit},
+      route, [&](const features::Complaint& complaint) {
+        if (complaint.filter < 0) rule.plan.problem(complaint.field, complaint.reason, complaint.text);
+        else
+          rule.refuse(fmt::format(".filters[{}].{}", complaint.filter, complaint.field), complaint.reason,
+                      complaint.text);
+      });
   const Terminal terminal = find_terminal(rule);
   if (terminal.redirect != nullptr) translate_redirect(terminal, rule, route);
   else if (terminal.direct != nullptr) translate_direct(terminal, rule, route);

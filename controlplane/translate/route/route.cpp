@@ -1,4 +1,7 @@
 // sluice.dev/v1alpha1 Route -> plan. Shapes and semantics of Gateway API's HTTPRoute, attached to an IngressClass.
+#include <algorithm>
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include "controlplane/translate/names.h"
@@ -16,6 +19,7 @@ void attach(const store::Route& route, const Classes& classes, Plan& plan) {
       continue;
     plan.ours = true;
     plan.parents.push_back(parent);
+    plan.classes.push_back(parent.name);
     if (!parent.section_name.empty() || parent.port != 0) {
       plan.problem(fmt::format("spec.parentRefs[{}]", i), "UnsupportedValue",
                    "sectionName and port have no meaning for an IngressClass", store::Severity::warning);
@@ -26,7 +30,7 @@ void attach(const store::Route& route, const Classes& classes, Plan& plan) {
 class RoutePlanner {
  public:
   RoutePlanner(const store::Route& route, const PlanContext& context, Plan& plan)
-      : route_(route), context_(context), plan_(plan) {}
+      : route_(route), context_(context), plan_(plan), limits_(context.policies, plan.ref, plan.classes) {}
 
   void run() {
     plan_.take_flaws(route_.meta);
@@ -54,7 +58,10 @@ class RoutePlanner {
   void rule(uint32_t index) {
     const store::RouteRule& from = route_.rules[index];
     RuleContext rule{route_, from, fmt::format("spec.rules[{}]", index), context_, plan_};
-    rule.broken = from.invalid;
+    RateLimits::Verdict limits = limits_.of(from.name, rule.field);
+    rule.rate_limit = limits.filter.get();
+    std::ranges::move(limits.problems, std::back_inserter(plan_.problems));
+    rule.broken = from.invalid || limits.closed;
     const std::string name = from.name.empty() ? std::to_string(index) : from.name;
     std::vector<Match> matches = translate_matches(rule);
     if (!from.invalid) {
@@ -97,6 +104,7 @@ class RoutePlanner {
   const store::Route& route_;
   const PlanContext& context_;
   Plan& plan_;
+  const RateLimits limits_;
   bool redirect_ = false;
 };
 

@@ -14,6 +14,7 @@ struct RuleContext {
   std::string field;  // "spec.rules[2]"
   const PlanContext& context;
   Plan& plan;
+  const ir::RateLimitT* rate_limit = nullptr;  // of all policies that hit the rule
   bool broken = false;
   void refuse(const std::string& sub_field, const char* reason, std::string text) {
     broken = true;

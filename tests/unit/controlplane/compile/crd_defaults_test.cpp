@@ -1,4 +1,4 @@
-// crds/sluice.dev_routes.yaml and the decoder agree: an object that the API server has defaulted decodes to the same
+// The schemas in crds/ and the decoders agree: an object that the API server has defaulted decodes to the same
 // value as one that nobody has.
 #include <fstream>
 #include <sstream>
@@ -12,8 +12,8 @@
 namespace sluice {
 namespace {
 
-YAML::Node schema() {
-  const YAML::Node crd = YAML::LoadFile(std::string(SLUICE_SOURCE_DIR) + "/crds/sluice.dev_routes.yaml");
+YAML::Node schema(const std::string& plural) {
+  const YAML::Node crd = YAML::LoadFile(std::string(SLUICE_SOURCE_DIR) + "/crds/sluice.dev_" + plural + ".yaml");
   return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
 }
 
@@ -44,7 +44,8 @@ size_t count_defaults(const YAML::Node& schema) {
   return count;
 }
 
-store::Route decoded(const YAML::Node& node) {
+template <class T>
+T decoded(const YAML::Node& node) {
   YAML::Emitter text;
   text << YAML::Flow << node;
   const auto documents = source::yaml_to_json(text.c_str());
@@ -55,32 +56,45 @@ store::Route decoded(const YAML::Node& node) {
                                         << (result && !result->problems.empty()
                                                 ? result->problems[0].field + result->problems[0].text
                                                 : "");
-  return result && result->object ? std::get<store::Route>(*result->object) : store::Route();
+  return result && result->object ? std::get<T>(*result->object) : T();
 }
 
-YAML::Node document(size_t number) {
-  std::ifstream in(std::string(SLUICE_SOURCE_DIR) + "/tests/crds/valid.yaml");
+YAML::Node document(const std::string& plural, const char* kind, size_t number) {
+  std::ifstream in(std::string(SLUICE_SOURCE_DIR) + "/tests/crds/" + plural + ".valid.yaml");
   std::ostringstream text;
   text << in.rdbuf();
   YAML::Node out = YAML::LoadAll(text.str()).at(number);
   out["apiVersion"] = "sluice.dev/v1alpha1";
-  out["kind"] = "Route";
+  out["kind"] = kind;
   out["metadata"]["name"] = "r";
   return out;
 }
 
-TEST(CrdDefaults, EqualTheDecoders) {
-  // Every default of the schema is met once in this document.
-  YAML::Node node = document(0);
-  const store::Route plain = decoded(node);
-  EXPECT_EQ(apply_defaults(schema(), node), count_defaults(schema()));
-  EXPECT_EQ(decoded(node), plain);
+// Every default of the schema is met once in the first document.
+template <class T>
+void expect_equal(const std::string& plural, const char* kind) {
+  YAML::Node node = document(plural, kind, 0);
+  const T plain = decoded<T>(node);
+  EXPECT_TRUE(plain.meta.flaws.empty());
+  EXPECT_EQ(apply_defaults(schema(plural), node), count_defaults(schema(plural)));
+  EXPECT_EQ(decoded<T>(node), plain);
 }
 
-TEST(CrdDefaults, FullExampleDecodes) {
-  const store::Route route = decoded(document(1));
+TEST(CrdDefaults, EqualTheDecoders) {
+  expect_equal<store::Route>("routes", "Route");
+  expect_equal<store::RateLimitPolicy>("ratelimitpolicies", "RateLimitPolicy");
+}
+
+TEST(CrdDefaults, FullExamplesDecode) {
+  const auto route = decoded<store::Route>(document("routes", "Route", 1));
   EXPECT_EQ(route.rules.size(), 4u);
   EXPECT_EQ(route.rules[0].filters.size(), 3u);
+  const auto policy = decoded<store::RateLimitPolicy>(document("ratelimitpolicies", "RateLimitPolicy", 1));
+  EXPECT_FALSE(policy.invalid);
+  EXPECT_TRUE(policy.meta.flaws.empty());
+  EXPECT_EQ(policy.target_refs.size(), 4u);
+  EXPECT_EQ(policy.limits.size(), 4u);
+  EXPECT_EQ(policy.exempt_cidrs.size(), 3u);
 }
 
 }  // namespace

@@ -37,7 +37,12 @@ class World {
 
   void change() {
     ++changes_;
-    switch (pick(17)) {
+    switch (pick(20)) {
+      case 17:
+      case 18:
+        return policy();
+      case 19:
+        return erase(store::Kind::rate_limit_policy, snapshot().rate_limit_policies);
       case 14:
         return answer();
       case 15:
@@ -76,7 +81,13 @@ class World {
     now = kTimes[pick(std::size(kTimes))];
   }
   void change_options() {
-    switch (pick(6)) {
+    switch (pick(7)) {
+      case 5:
+        options.own_namespace = chance(50) ? ns() : "";
+        options.class_policies_anywhere = chance(30);
+        options.class_policy_namespaces.clear();
+        if (chance(50)) options.class_policy_namespaces.push_back(ns());
+        break;
       case 4:
         options.ticket_keys_secret.reset();
         if (chance(60)) options.ticket_keys_secret = store::ObjectKey{ns(), cert_name()};
@@ -141,7 +152,7 @@ class World {
   }
   void ingress() {
     auto out = named<store::Ingress>(fmt::format("i{}", pick(5)));
-    if (chance(90)) out.class_name = "sluice";
+    if (chance(90)) out.class_name = chance(85) ? "sluice" : "second";
     for (size_t i = pick(4); i > 0; --i) {
       store::IngressRule rule;
       rule.host = host();
@@ -159,10 +170,11 @@ class World {
   }
   void route() {
     auto out = named<store::Route>(fmt::format("r{}", pick(4)));
-    out.parent_refs.push_back({"networking.k8s.io", "IngressClass", "", chance(90) ? "sluice" : "other", "", 0});
+    out.parent_refs.push_back({"networking.k8s.io", "IngressClass", "", chance(80) ? "sluice" : "second", "", 0});
     for (size_t i = pick(3); i > 0; --i) out.hostnames.push_back(host().empty() ? "c.com" : "b.x.com");
     for (size_t i = 1 + pick(2); i > 0; --i) {
       store::RouteRule rule;
+      if (chance(50)) rule.name = "one";
       store::RouteMatch match;
       match.path = {static_cast<store::PathMatchType>(pick(3)), path()};
       if (chance(30)) match.method = "GET";
@@ -172,6 +184,34 @@ class World {
       else rule.backend_refs.push_back({"", "Service", "", service_name(), 80, static_cast<uint32_t>(pick(3))});
       out.rules.push_back(rule);
     }
+    put(out);
+  }
+  store::PolicyTarget target(const std::string& own) {
+    switch (pick(6)) {
+      case 0:
+        return {"networking.k8s.io", "Ingress", fmt::format("i{}", pick(5)), chance(10) ? "one" : ""};
+      case 1:
+        return {"networking.k8s.io", "IngressClass", chance(80) ? "sluice" : "second", ""};
+      case 2:
+        return {"", "Namespace", chance(80) ? own : "ns0", ""};
+      case 3:
+        return {"", chance(50) ? "Service" : "Namespace", chance(50) ? "s1" : "", ""};
+      default:
+        return {"sluice.dev", "Route", fmt::format("r{}", pick(4)), chance(50) ? "one" : ""};
+    }
+  }
+  void policy() {
+    auto out = named<store::RateLimitPolicy>(fmt::format("p{}", pick(5)));
+    for (size_t i = 1 + pick(3); i > 0; --i) out.target_refs.push_back(target(out.meta.ns));
+    for (size_t i = 1 + (chance(20) ? 7 : pick(2)); i > 0; --i) {
+      store::RateLimit limit{fmt::format("l{}", i), static_cast<uint32_t>(1 + pick(3)), 1000, 5, {}, chance(20)};
+      if (chance(50)) limit.keys.push_back({store::LimitKeyType::header, chance(90) ? "X-Key" : "bad name"});
+      out.limits.push_back(std::move(limit));
+    }
+    if (chance(20)) out.exempt_cidrs = {"10.0.0.0/8", "nonsense"};
+    out.shadow = chance(20);
+    out.response_fields = static_cast<store::ResponseFields>(pick(4));
+    out.invalid = chance(10);
     put(out);
   }
   void service() {
@@ -220,8 +260,8 @@ class World {
   }
   void ingress_class() {
     store::IngressClass out;
-    out.meta.name = "sluice";
-    out.controller = chance(85) ? config::kControllerName : "other";
+    out.meta.name = chance(80) ? "sluice" : "second";
+    out.controller = chance(85) ? config::kControllerName : chance(50) ? "other" : "sluice.dev/other";
     out.is_default = chance(50);
     if (chance(30)) out.meta.annotations["sluice.dev/ssl-redirect"] = "false";
     put(out);
@@ -243,7 +283,9 @@ class World {
       }
       store_.apply(std::move(list));
     };
-    switch (pick(4)) {
+    switch (pick(5)) {
+      case 3:
+        return replace(store::Kind::rate_limit_policy, snapshot().rate_limit_policies);
       case 0:
         return replace(store::Kind::ingress, snapshot().ingresses);
       case 1:
@@ -386,6 +428,54 @@ TEST(Memo, UntouchedHostsAndEndpointsKeepTheirAddress) {
   EXPECT_EQ(before.endpoints, same.endpoints);
   const auto first = compiler.compile(before), second = compiler.compile(same);
   for (size_t part = 0; part < ir::kParts; ++part) EXPECT_EQ(first.parts[part].hash, second.parts[part].hash);
+}
+
+// A policy's change makes anew what it targets, and nothing else.
+TEST(Memo, APolicyTouchesItsTargetsOnly) {
+  store::Store objects;
+  const auto put = [&](store::Object object) { objects.apply(store::Upsert{std::move(object)}); };
+  store::IngressClass ours;
+  ours.meta.name = "sluice";
+  ours.controller = config::kControllerName;
+  put(ours);
+  for (const char* name : {"a", "b"}) {
+    store::Route route;
+    route.meta.ns = "ns";
+    route.meta.name = name;
+    route.parent_refs.push_back({"networking.k8s.io", "IngressClass", "", "sluice", "", 0});
+    route.hostnames.push_back(std::string(name) + ".example.com");
+    route.rules.emplace_back().filters.push_back(store::DirectResponseFilter{});
+    put(route);
+  }
+  const config::Options options;
+  translate::Translator translator;
+  const auto limits_at = [](const translate::Translation& translation, size_t host) {
+    return translation.hosts.at(host)->routes.at(0)->filters.size();
+  };
+  const translate::Translation before = translator.translate(objects.snapshot(), options);
+  store::RateLimitPolicy policy;
+  policy.meta.ns = "ns";
+  policy.meta.name = "p";
+  policy.target_refs.push_back({"sluice.dev", "Route", "a", ""});
+  policy.limits.push_back({"all", 1, 1000, 1, {}, false});
+  put(policy);
+  const translate::Translation with = translator.translate(objects.snapshot(), options);
+  EXPECT_EQ(limits_at(with, 0), 1u);
+  EXPECT_EQ(with.hosts.at(1), before.hosts.at(1));
+  // What a write of its status looks like: nothing is made anew.
+  policy.meta.resource_version = "8";
+  put(policy);
+  EXPECT_EQ(translate::Translation(translator.translate(objects.snapshot(), options)).hosts, with.hosts);
+  policy.limits[0].requests = 2;
+  put(policy);
+  const translate::Translation changed = translator.translate(objects.snapshot(), options);
+  EXPECT_NE(changed.hosts.at(0), with.hosts.at(0));
+  EXPECT_EQ(changed.hosts.at(1), before.hosts.at(1));
+  objects.apply(store::Delete{{store::Kind::rate_limit_policy, {"ns", "p"}}});
+  const translate::Translation without = translator.translate(objects.snapshot(), options);
+  EXPECT_EQ(limits_at(without, 0), 0u);
+  EXPECT_EQ(without.hosts.at(1), before.hosts.at(1));
+  EXPECT_EQ(without.statuses.size(), 2u);
 }
 
 TEST(Compile, HashesAreOfTheContent) {

@@ -74,6 +74,9 @@ void read_options(const YAML::Node& node, Objects& out) {
     else if (key == "sslRedirect") o.ssl_redirect = value.as<bool>();
     else if (key == "allowTestFilters") o.allow_test_filters = value.as<bool>();
     else if (key == "watchNamespaces") o.watch_namespaces = value.as<std::vector<std::string>>();
+    else if (key == "classPolicyNamespaces") o.class_policy_namespaces = value.as<std::vector<std::string>>();
+    else if (key == "ownNamespace") o.own_namespace = value.Scalar();
+    else if (key == "classPoliciesAnywhere") o.class_policies_anywhere = value.as<bool>();
     else if (key == "httpsPort" && value.IsNull()) o.https_port.reset();
     else if (key == "bind") o.bind = value.as<std::vector<std::string>>();
     else if (key == "externalNameCidrs") read_ranges(value, o.external_name_ranges);
@@ -100,7 +103,8 @@ void put(store::Snapshot& s, store::Object object) {
         else if constexpr (std::is_same_v<T, store::Secret>) s.secrets[key] = shared;
         else if constexpr (std::is_same_v<T, store::ConfigMap>) s.config_maps[key] = shared;
         else if constexpr (std::is_same_v<T, store::Namespace>) s.namespaces[key] = shared;
-        else s.routes[key] = shared;
+        else if constexpr (std::is_same_v<T, store::Route>) s.routes[key] = shared;
+        else s.rate_limit_policies[key] = shared;
       },
       std::move(object));
 }

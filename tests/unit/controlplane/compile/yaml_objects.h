@@ -11,7 +11,8 @@ namespace sluice::test {
 
 // What a golden input holds. Documents of kind Options are the operator's choice:
 // {kind: Options, hostOwnership, defaultBackend, defaultCertificate, ticketKeysSecret, allowExternalName,
-// allowLoopback, sslRedirect, externalNameCidrs, names, allowTestFilters, watchNamespaces, now, programmed}. With
+// allowLoopback, sslRedirect, externalNameCidrs, names, allowTestFilters, watchNamespaces, classPolicyNamespaces,
+// ownNamespace, classPoliciesAnywhere, now, programmed}. With
 // `base: true` the objects of base.yaml in `dir` are there too.
 struct Objects {
   store::Snapshot snapshot;

@@ -39,6 +39,7 @@ TEST(Config, ReadsEveryType) {
                 "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
                 "tls: {minVersion: \"1.3\", ticketKeysSecret: infra/tickets}\nhostOwnership: shared\nsslRedirect: "
                 "false\nwatchNamespaces: [a, b]\n"
+                "classPolicyNamespaces: [infra, edge-2]\n"
                 "externalNameCidrs: [127.0.0.0/8, \"2001:db8::/32\"]\n",
                 "f", options));
   EXPECT_EQ(options.settings.workers, 3u);
@@ -58,6 +59,7 @@ TEST(Config, ReadsEveryType) {
   EXPECT_EQ(options.host_ownership, Options::HostOwnership::shared);
   EXPECT_FALSE(options.ssl_redirect);
   EXPECT_EQ(options.watch_namespaces, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(options.class_policy_namespaces, (std::vector<std::string>{"infra", "edge-2"}));
   EXPECT_EQ(options.external_name_ranges,
             (std::vector<AddressRange>{{0, 0x0000ffff'7f000000u, 104}, {0x20010db8'00000000u, 0, 32}}));
 }
@@ -79,6 +81,9 @@ TEST(Config, WrongValuesSayWhatTheyShouldBe) {
   EXPECT_NE(error_of("trustedProxies: [host.example]").find("no IP address"), std::string::npos);
   EXPECT_NE(error_of("trustedProxies: 10.0.0.0/8").find("list"), std::string::npos);
   EXPECT_NE(error_of("externalNameCidrs: [localhost]").find("no IP address"), std::string::npos);
+  EXPECT_NE(error_of("classPolicyNamespaces: [a/b]").find("no namespace's name"), std::string::npos);
+  EXPECT_NE(error_of("classPolicyNamespaces: ['']").find("no namespace's name"), std::string::npos);
+  EXPECT_NE(error_of("classPolicyNamespaces: infra").find("list"), std::string::npos);
   EXPECT_NE(error_of("sslRedirect: yes").find("true or false"), std::string::npos);
   EXPECT_NE(error_of("tls: {minVersion: \"1.1\"}").find("1.2 or 1.3"), std::string::npos);
   EXPECT_NE(error_of("accessLog: {path: relative}").find("absolute"), std::string::npos);

@@ -25,7 +25,8 @@ TEST(Registry, ChainOrder) {
   // dataplane/filters/registry.cpp has the same.
   std::vector<std::string_view> names;
   for (const Feature& feature : registry()) names.push_back(feature.name);
-  EXPECT_EQ(names, (std::vector<std::string_view>{"TestProbe", "RequestHeaders", "ResponseHeaders", "Rewrite"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string_view>{"TestProbe", "RateLimit", "RequestHeaders", "ResponseHeaders", "Rewrite"}));
 }
 
 TEST(Annotations, KnownOnes) {

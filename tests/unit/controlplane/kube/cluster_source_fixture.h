@@ -39,7 +39,8 @@ constexpr KindPath kPaths[] = {{Kind::ingress, "/apis/networking.k8s.io/v1/ingre
                                {Kind::secret, "/api/v1/secrets", true},
                                {Kind::config_map, "/api/v1/configmaps", true},
                                {Kind::namespace_, "/api/v1/namespaces", false},
-                               {Kind::route, "/apis/sluice.dev/v1alpha1/routes", true}};
+                               {Kind::route, "/apis/sluice.dev/v1alpha1/routes", true},
+                               {Kind::rate_limit_policy, "/apis/sluice.dev/v1alpha1/ratelimitpolicies", true}};
 
 inline json body_of(Kind kind) {
   switch (kind) {
@@ -62,6 +63,10 @@ inline json body_of(Kind kind) {
           {"spec",
            {{"parentRefs", json::array({{{"kind", "IngressClass"}, {"group", "networking.k8s.io"}, {"name", "web"}}})},
             {"rules", json::array({json::object()})}}}};
+    case Kind::rate_limit_policy:
+      return {{"spec",
+               {{"targetRefs", json::array({{{"group", ""}, {"kind", "Namespace"}, {"name", "a"}}})},
+                {"limits", json::array({{{"name", "all"}, {"requests", 10}}})}}}};
   }
   return {};
 }

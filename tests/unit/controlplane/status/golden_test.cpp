@@ -1,6 +1,6 @@
 // tests/golden/FEATURE/NAME.in.yaml -> NAME.writes.json: what the API server is told about those objects, the patches
-// of Route statuses and the Events, as status_writer.h would send them. Only for inputs that have such a file already:
-// an empty one and hack/update-golden make another (SLUICE_UPDATE_GOLDEN=1 writes them).
+// of the statuses of Routes and policies, and the Events, as status_writer.h would send them. Only for inputs that have
+// such a file already: an empty one and hack/update-golden make another (SLUICE_UPDATE_GOLDEN=1 writes them).
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -15,7 +15,7 @@
 
 #include "controlplane/source/yaml_json.h"
 #include "controlplane/status/event_ledger.h"
-#include "controlplane/status/route_status.h"
+#include "controlplane/status/object_status.h"
 #include "controlplane/status/wanted.h"
 #include "tests/unit/controlplane/compile/yaml_objects.h"
 
@@ -50,6 +50,7 @@ constexpr std::array kReasons = {"AddressRefused",
                                  "InvalidHeader",
                                  "InvalidHost",
                                  "InvalidKind",
+                                 "InvalidLimits",
                                  "InvalidMatch",
                                  "InvalidPath",
                                  "InvalidRegex",
@@ -65,11 +66,15 @@ constexpr std::array kReasons = {"AddressRefused",
                                  "NotARegex",
                                  "NotAllowed",
                                  "PathConflict",
+                                 "PolicyInvalid",
                                  "PortNotFound",
                                  "PortRequired",
                                  "RefNotPermitted",
                                  "SecretNotFound",
+                                 "TargetNotFound",
+                                 "TargetNotOurs",
                                  "TlsConflict",
+                                 "TooManyLimits",
                                  "UnknownAnnotation",
                                  "UnsupportedBackend",
                                  "UnsupportedProtocol",
@@ -96,16 +101,18 @@ std::vector<std::string> stems() {
   return out;
 }
 
-// The Routes of the input as the API server would give them, by "NS/NAME".
-std::map<std::string, std::string> route_texts(const std::string& yaml) {
-  std::map<std::string, std::string> out;
+// The objects of the input that have a status, as the API server would give them.
+std::map<store::ObjectRef, std::string> texts_of(const std::string& yaml) {
+  std::map<store::ObjectRef, std::string> out;
   const auto documents = source::yaml_to_json(yaml);
   if (!documents) throw std::runtime_error(documents.error().message);
   for (const auto& document : *documents) {
     const json object = json::parse(document.json);
-    if (object["kind"] != "Route") continue;
+    const bool policy = object["kind"] == "RateLimitPolicy";
+    if (!policy && object["kind"] != "Route") continue;
     const json& meta = object["metadata"];
-    out[meta.value("namespace", "default") + "/" + meta["name"].get<std::string>()] = document.json;
+    out[{policy ? store::Kind::rate_limit_policy : store::Kind::route,
+         {meta.value("namespace", "default"), meta["name"].get<std::string>()}}] = document.json;
   }
   return out;
 }
@@ -116,22 +123,25 @@ std::string writes(const std::string& yaml) {
   translate::Translator translator;
   const auto& translation = translator.translate(objects.snapshot, objects.options, objects.now);
   const Wanted wanted = wanted_of(translation, objects.undecodable, objects.snapshot);
-  const auto texts = route_texts(yaml);
-  json routes = json::object(), events = json::array();
-  for (const WantedRoute& route : wanted.routes) {
-    const std::string name = route.key.ns + "/" + route.key.name;
-    const Programmed programmed = !route.accepted      ? Programmed::no
+  const auto texts = texts_of(yaml);
+  json routes = json::object(), policies = json::object(), events = json::array();
+  for (const WantedStatus& status : wanted.statuses) {
+    const store::ObjectRef& ref = status.object;
+    const Programmed programmed = !status.accepted     ? Programmed::no
                                   : objects.programmed ? Programmed::yes
                                                        : Programmed::pending;
-    const auto patch = route_status_patch(texts.at(name), route, programmed, kController, now);
+    const auto patch = status_patch(texts.at(ref), status, programmed, kController, now);
     if (!patch) throw std::runtime_error(patch.error().message);
-    routes[name] = *patch ? json::parse(**patch) : json();
+    (ref.kind == store::Kind::route ? routes : policies)[ref.key.ns + "/" + ref.key.name] =
+        *patch ? json::parse(**patch) : json();
   }
   EventLedger ledger;
   ledger.want(wanted.events, 0);
   for (const auto& due : ledger.due(0, now, 1000))
     events.push_back(json::parse(event_json(due, kController, "sluice-0", now)));
-  return json{{"routes", routes}, {"events", events}}.dump(2) + "\n";
+  json out = {{"routes", routes}, {"events", events}};
+  if (!policies.empty()) out["policies"] = policies;
+  return out.dump(2) + "\n";
 }
 
 class GoldenWrites : public testing::TestWithParam<std::string> {};
@@ -161,17 +171,23 @@ TEST(GoldenWritesSet, CoversEveryReasonAndCondition) {
     const json file = json::parse(slurp(kGolden / (stem + kEnd)), nullptr, false);
     ASSERT_FALSE(file.is_discarded()) << stem << ": hack/update-golden writes it";
     for (const json& event : file["events"]) reasons.insert(event["reason"]);
-    for (const json& patch : file["routes"]) {
-      if (patch.is_null()) continue;
-      for (const json& condition : patch["status"]["conditions"])
-        conditions.insert(condition["type"].get<std::string>() + "=" + condition["status"].get<std::string>());
+    for (const auto& [list, before] : {std::pair("routes", ""), std::pair("policies", "policy ")}) {
+      if (!file.contains(list)) continue;
+      for (const json& patch : file[list]) {
+        if (patch.is_null()) continue;
+        for (const json& condition : patch["status"]["conditions"])
+          conditions.insert(before + condition["type"].get<std::string>() + "=" +
+                            condition["status"].get<std::string>());
+      }
     }
   }
   for (const std::string& reason : reasons)
     EXPECT_TRUE(std::ranges::find(kReasons, reason) != kReasons.end()) << reason << " is not in this test's list";
   for (const char* reason : kReasons) EXPECT_TRUE(reasons.contains(reason)) << reason << " is in no golden";
-  for (const char* condition : {"Accepted=True", "Accepted=False", "ResolvedRefs=True", "ResolvedRefs=False",
-                                "Programmed=True", "Programmed=False", "PartiallyInvalid=True"})
+  for (const char* condition :
+       {"Accepted=True", "Accepted=False", "ResolvedRefs=True", "ResolvedRefs=False", "Programmed=True",
+        "Programmed=False", "PartiallyInvalid=True", "policy Accepted=True", "policy Accepted=False",
+        "policy Programmed=True", "policy Programmed=False", "policy PartiallyInvalid=True"})
     EXPECT_TRUE(conditions.contains(condition)) << condition << " is in no golden";
 }
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controlplane/status/event_ledger.h"
-#include "controlplane/status/route_status.h"
+#include "controlplane/status/object_status.h"
 #include "controlplane/status/wanted.h"
 
 namespace sluice::status {
@@ -47,14 +47,14 @@ Problem problem(const std::string& field, const std::string& reason, const std::
   return {route_ref("cart"), field, reason, severity, text};
 }
 
-WantedRoute wanted_route(bool accepted, bool resolved, std::vector<Problem> problems) {
+WantedStatus wanted_route(bool accepted, bool resolved, std::vector<Problem> problems) {
   translate::Translation translation;
   translation.statuses.push_back(verdict("cart", accepted, resolved));
   translation.problems = std::move(problems);
-  return wanted_of(translation, {}, snapshot_with_route("cart")).routes.at(0);
+  return wanted_of(translation, {}, snapshot_with_route("cart")).statuses.at(0);
 }
 
-const Condition* find(const WantedRoute& route, const std::string& type) {
+const Condition* find(const WantedStatus& route, const std::string& type) {
   for (const Condition& condition : route.conditions) {
     if (condition.type == type) return &condition;
   }
@@ -69,8 +69,8 @@ std::string route_json(const json& status = nullptr) {
   return route.dump();
 }
 
-json patch_of(const std::string& object, const WantedRoute& wanted, Programmed programmed, int64_t now = kNow) {
-  auto patch = route_status_patch(object, wanted, programmed, kController, now);
+json patch_of(const std::string& object, const WantedStatus& wanted, Programmed programmed, int64_t now = kNow) {
+  auto patch = status_patch(object, wanted, programmed, kController, now);
   EXPECT_TRUE(patch.has_value()) << (patch ? "" : patch.error().message);
   return patch && *patch ? json::parse(**patch) : json();
 }
@@ -83,7 +83,7 @@ json with(const json& conditions, const std::string& type) {
 }
 
 TEST(WantedRoutes, GoodRouteIsAcceptedAndResolved) {
-  const WantedRoute route = wanted_route(true, true, {});
+  const WantedStatus route = wanted_route(true, true, {});
   ASSERT_EQ(route.conditions.size(), 2u);
   EXPECT_TRUE(find(route, "Accepted")->status);
   EXPECT_TRUE(find(route, "ResolvedRefs")->status);
@@ -92,7 +92,7 @@ TEST(WantedRoutes, GoodRouteIsAcceptedAndResolved) {
 }
 
 TEST(WantedRoutes, RefusedRouteSaysWhyAndWhere) {
-  const WantedRoute route =
+  const WantedStatus route =
       wanted_route(false, true, {problem("spec.hostnames[0]", "HostConflict", "a.example belongs to other/older")});
   EXPECT_FALSE(find(route, "Accepted")->status);
   EXPECT_EQ(find(route, "Accepted")->reason, "HostConflict");
@@ -101,7 +101,7 @@ TEST(WantedRoutes, RefusedRouteSaysWhyAndWhere) {
 }
 
 TEST(WantedRoutes, MissingBackendIsUnresolvedNotInvalid) {
-  const WantedRoute route = wanted_route(
+  const WantedStatus route = wanted_route(
       true, false, {problem("spec.rules[0].backendRefs[0].name", "BackendNotFound", "no Service shop/gone")});
   EXPECT_TRUE(find(route, "Accepted")->status);
   EXPECT_FALSE(find(route, "ResolvedRefs")->status);
@@ -110,9 +110,9 @@ TEST(WantedRoutes, MissingBackendIsUnresolvedNotInvalid) {
 }
 
 TEST(WantedRoutes, OneBadRuleBesideGoodOnesIsPartiallyInvalid) {
-  const WantedRoute route = wanted_route(true, true,
-                                         {problem("spec.rules[1].matches[0].path.value", "NotARegex", "missing )"),
-                                          problem("", "Note", "x", Severity::warning)});
+  const WantedStatus route = wanted_route(true, true,
+                                          {problem("spec.rules[1].matches[0].path.value", "NotARegex", "missing )"),
+                                           problem("", "Note", "x", Severity::warning)});
   EXPECT_TRUE(find(route, "Accepted")->status);
   ASSERT_NE(find(route, "PartiallyInvalid"), nullptr);
   EXPECT_TRUE(find(route, "PartiallyInvalid")->status);
@@ -121,7 +121,7 @@ TEST(WantedRoutes, OneBadRuleBesideGoodOnesIsPartiallyInvalid) {
 }
 
 TEST(WantedRoutes, RefusedWithoutAProblemStillHasAReason) {
-  const WantedRoute route = wanted_route(false, false, {});
+  const WantedStatus route = wanted_route(false, false, {});
   EXPECT_EQ(find(route, "Accepted")->reason, "NoRuleServed");
   EXPECT_EQ(find(route, "ResolvedRefs")->reason, "BackendNotFound");
 }
@@ -131,6 +131,39 @@ TEST(WantedRoutes, MessagesAreBounded) {
   for (int i = 0; i < 100; ++i)
     problems.push_back(problem("f" + std::to_string(i), "HostConflict", std::string(300, 'x')));
   EXPECT_LE(find(wanted_route(false, true, problems), "Accepted")->message.size(), 1024u);
+}
+
+WantedStatus wanted_policy(bool accepted, const std::vector<Problem>& problems) {
+  store::RateLimitPolicy policy;
+  policy.meta.ns = "shop";
+  policy.meta.name = "p";
+  store::Snapshot snapshot;
+  snapshot.rate_limit_policies[policy.meta.key()] = std::make_shared<const store::RateLimitPolicy>(policy);
+  translate::Translation translation;
+  translate::ObjectStatus& status = translation.statuses.emplace_back();
+  status.object = {Kind::rate_limit_policy, policy.meta.key()};
+  status.accepted = accepted;
+  for (Problem problem : problems) {
+    problem.object = status.object;
+    translation.problems.push_back(problem);
+  }
+  return wanted_of(translation, {}, snapshot).statuses.at(0);
+}
+
+TEST(WantedPolicies, ConditionsFollowFromTheProblems) {
+  WantedStatus policy = wanted_policy(true, {problem("metadata", "UnknownAnnotation", "x", Severity::warning)});
+  ASSERT_EQ(policy.conditions.size(), 1u);
+  EXPECT_TRUE(find(policy, "Accepted")->status);
+  // A missing target is the policy's own matter: there is no ResolvedRefs.
+  policy = wanted_policy(true, {problem("spec.targetRefs[0].name", "TargetNotFound", "is not there")});
+  ASSERT_EQ(policy.conditions.size(), 2u);
+  EXPECT_EQ(find(policy, "PartiallyInvalid")->reason, "TargetNotFound");
+  policy = wanted_policy(false, {problem("spec.targetRefs[0].name", "RefNotPermitted", "is another's")});
+  ASSERT_EQ(policy.conditions.size(), 1u);
+  EXPECT_FALSE(find(policy, "Accepted")->status);
+  EXPECT_EQ(find(policy, "Accepted")->reason, "RefNotPermitted");
+  EXPECT_EQ(find(policy, "Accepted")->message, "spec.targetRefs[0].name: is another's");
+  EXPECT_EQ(find(wanted_policy(false, {}), "Accepted")->reason, "NoTarget");
 }
 
 TEST(WantedEvents, OnePerObjectFieldAndReason) {
@@ -165,14 +198,14 @@ TEST(RouteStatus, FirstStatusHasParentsAndSummary) {
 }
 
 TEST(RouteStatus, NothingIsWrittenWhenItAlreadySaysSo) {
-  const WantedRoute wanted = wanted_route(true, true, {});
+  const WantedStatus wanted = wanted_route(true, true, {});
   const json status = patch_of(route_json(), wanted, Programmed::yes, kThen)["status"];
   EXPECT_TRUE(patch_of(route_json(status), wanted, Programmed::yes).is_null());
 }
 
 TEST(RouteStatus, TransitionTimeMovesOnlyWithTheStatus) {
   const json before = patch_of(route_json(), wanted_route(true, true, {}), Programmed::pending, kThen)["status"];
-  WantedRoute now =
+  WantedStatus now =
       wanted_route(true, false, {problem("spec.rules[0].backendRefs[0].name", "BackendNotFound", "no Service")});
   now.generation = 4;
   const json after = patch_of(route_json(before), now, Programmed::yes)["status"]["conditions"];
@@ -196,7 +229,7 @@ TEST(RouteStatus, OtherControllersParentsStayAndOurOldOnesGo) {
 }
 
 TEST(RouteStatus, ProgrammedTellsTheTruth) {
-  const WantedRoute good = wanted_route(true, true, {});
+  const WantedStatus good = wanted_route(true, true, {});
   json condition = with(patch_of(route_json(), good, Programmed::pending)["status"]["conditions"], "Programmed");
   EXPECT_EQ(condition["status"], "False");
   EXPECT_EQ(condition["reason"], "Pending");
@@ -207,9 +240,9 @@ TEST(RouteStatus, ProgrammedTellsTheTruth) {
 }
 
 TEST(RouteStatus, StrangeObjectsAreErrorsNotCrashes) {
-  const WantedRoute wanted = wanted_route(true, true, {});
+  const WantedStatus wanted = wanted_route(true, true, {});
   for (const char* text : {"", "[]", "{}", "{\"metadata\":3}", "{\"metadata\":{\"uid\":\"another\"}}"}) {
-    EXPECT_FALSE(route_status_patch(text, wanted, Programmed::yes, kController, kNow).has_value()) << text;
+    EXPECT_FALSE(status_patch(text, wanted, Programmed::yes, kController, kNow).has_value()) << text;
   }
   for (const json& status : {json(3), json::array(), json{{"parents", "x"}, {"conditions", 4}},
                              json{{"parents", {1, nullptr}}, {"conditions", {nullptr, {{"type", 7}}}}}}) {

@@ -45,12 +45,12 @@ class StatusWriterTest : public ::testing::Test {
   }
   Wanted wanted(int64_t generation, std::vector<store::Problem> problems = {}) {
     Wanted out;
-    out.routes.push_back({{"shop", "cart"},
-                          uid,
-                          generation,
-                          true,
-                          {{"networking.k8s.io", "IngressClass", "", "web", "", 0}},
-                          {{"Accepted", true, "Accepted", "ok"}}});
+    out.statuses.push_back({{Kind::route, {"shop", "cart"}},
+                            uid,
+                            generation,
+                            true,
+                            {{"networking.k8s.io", "IngressClass", "", "web", "", 0}},
+                            {{"Accepted", true, "Accepted", "ok"}}});
     for (auto& problem : problems) out.events.push_back({std::move(problem), uid, "1"});
     return out;
   }
@@ -120,7 +120,7 @@ TEST_F(StatusWriterTest, AQuickAcknowledgementIsOneWriteAndTheSameVerdictNone) {
   writer->update(wanted(1), 7);
   writer->acknowledged(7);
   ASSERT_TRUE(run_until([&] { return programmed() == "True Programmed"; }));
-  ASSERT_TRUE(run_until([&] { return writer->counts().routes_waiting == 0; }));
+  ASSERT_TRUE(run_until([&] { return writer->counts().statuses_waiting == 0; }));
   EXPECT_EQ(writes(), 1u);
   writer->update(wanted(1), 8);  // something else changed; this Route's generation is programmed since 7
   writer->update(wanted(1), 9);
@@ -131,7 +131,7 @@ TEST_F(StatusWriterTest, AQuickAcknowledgementIsOneWriteAndTheSameVerdictNone) {
   writer = make();
   writer->update(wanted(1), 1);
   writer->acknowledged(1);
-  ASSERT_TRUE(run_until([&] { return writer->counts().routes_waiting == 0; }));
+  ASSERT_TRUE(run_until([&] { return writer->counts().statuses_waiting == 0; }));
   EXPECT_EQ(writes(), 0u);
 }
 
@@ -148,8 +148,39 @@ TEST_F(StatusWriterTest, ADeletedRouteIsLetGo) {
   server.command({{"op", "delete"}, {"path", kRoutes}, {"ns", "shop"}, {"name", "cart"}});
   writer->update(wanted(1), 1);
   writer->acknowledged(1);
-  EXPECT_TRUE(run_until([&] { return writer->counts().routes_waiting == 0; }));
+  EXPECT_TRUE(run_until([&] { return writer->counts().statuses_waiting == 0; }));
   EXPECT_EQ(writer->counts().failures, 0u);
+}
+
+TEST_F(StatusWriterTest, APolicyHasItsStatusBesideTheRoutes) {
+  constexpr const char* kPolicies = "/apis/sluice.dev/v1alpha1/ratelimitpolicies";
+  server.command({{"op", "put"},
+                  {"path", kPolicies},
+                  {"object", {{"metadata", {{"name", "cart"}, {"namespace", "shop"}}}, {"spec", json::object()}}}});
+  const auto policy = [&] {
+    return server.command({{"op", "get"}, {"path", kPolicies}, {"ns", "shop"}, {"name", "cart"}})["object"];
+  };
+  Wanted both = wanted(1);
+  WantedStatus limits;
+  limits.object = {Kind::rate_limit_policy, {"shop", "cart"}};
+  limits.uid = policy()["metadata"]["uid"].get<std::string>();
+  limits.generation = 4;
+  limits.accepted = true;
+  limits.parents.push_back({"sluice.dev", "Route", "", "cart", "", 0});
+  limits.conditions.push_back({"Accepted", true, "Accepted", "ok"});
+  both.statuses.push_back(limits);
+  writer->update(std::move(both), 7);
+  writer->acknowledged(7);
+  ASSERT_TRUE(run_until([&] { return writer->counts().statuses_waiting == 0; }));
+  EXPECT_EQ(writer->counts().statuses_written, 2u);
+  EXPECT_EQ(programmed(), "True Programmed");
+  const json status = policy()["status"];
+  ASSERT_EQ(status["conditions"].size(), 2u);
+  EXPECT_EQ(status["conditions"][1]["type"], "Programmed");
+  EXPECT_EQ(status["conditions"][1]["status"], "True");
+  EXPECT_EQ(status["conditions"][1]["observedGeneration"], 4);
+  EXPECT_EQ(status["ancestors"][0]["ancestorRef"],
+            (json{{"group", "sluice.dev"}, {"kind", "Route"}, {"name", "cart"}}));
 }
 
 TEST_F(StatusWriterTest, OneEventAProblemAlsoAfterARestart) {

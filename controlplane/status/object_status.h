@@ -1,0 +1,25 @@
+// The status of a Route or RateLimitPolicy as JSON: what is there, what we want, and the patch between them. Pure; the
+// clock is passed in. Entries of other controllers in status.parents (a policy's: status.ancestors) stay;
+// lastTransitionTime moves only when a condition's status does.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/base/result.h"
+#include "controlplane/status/wanted.h"
+
+namespace sluice::status {
+
+enum class Programmed : uint8_t { yes, pending, no };  // all workers run it; not yet; never (not accepted)
+
+// `object`: as the API server gave it. nullopt = its status already says so. The patch is a JSON merge patch
+// for the status subresource; it carries the object's resourceVersion, so that a write by somebody else in between is a
+// conflict and not a loss.
+[[nodiscard]] Result<std::optional<std::string>> status_patch(const std::string& object, const WantedStatus& wanted,
+                                                              Programmed programmed, const std::string& controller_name,
+                                                              int64_t now_s);
+
+[[nodiscard]] std::string rfc3339(int64_t seconds);
+
+}  // namespace sluice::status
