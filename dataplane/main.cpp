@@ -2,6 +2,7 @@
 // workers (--role), and at SIGUSR2 executes the file anew in its own place (--handover). Those flags are not for people
 // and not in the help.
 #include <algorithm>
+#include <bit>
 #include <climits>
 #include <cstdio>
 #include <optional>
@@ -27,6 +28,7 @@ struct Flags {
   std::optional<uint16_t> admin_port;
   std::optional<uint32_t> control_uid;
   unsigned workers = 0, index = 0;
+  uint32_t rate_limit_keys = shared::Buckets::kDefaultKeys;
   bool foreground = false, background = false, no_persist_secrets = false;
   int parent = 0, admin_fd = -1, handover = -1, check_handover = -1;
 };
@@ -48,7 +50,8 @@ int run_child(const Flags& flags) {
   const std::string name = fmt::format("worker {}", flags.index + 1);
   master::set_title(name);
   log::set_component(name);
-  return worker::run(master::kFirstChildFd, master::kFirstChildFd + 1, master::kFirstChildFd + 2, flags.index);
+  return worker::run(master::kFirstChildFd, master::kFirstChildFd + 1, master::kFirstChildFd + 2,
+                     master::kFirstChildFd + 3, flags.index);
 }
 
 // The file to execute at SIGUSR2: where we were started from, whatever lies there by then.
@@ -90,6 +93,7 @@ int run_master(const Flags& flags, int argc, char** argv) {
   }
   options.admin_port = flags.admin_port;
   options.admin_bind = flags.admin_bind;
+  options.rate_limit_keys = flags.rate_limit_keys;
   options.handover_fd = flags.handover;
   if (flags.background && flags.handover < 0 && daemon(1, 1) != 0) {
     log::error("cannot go to the background");
@@ -114,6 +118,17 @@ int main(int argc, char** argv) {
   app.add_option("--workers", flags.workers,
                  "worker processes where the configuration does not say; 0 = by the CPU quota")
       ->check(CLI::Range(0u, 128u))
+      ->capture_default_str();
+  app.add_option("--rate-limit-keys", flags.rate_limit_keys,
+                 "rate limit buckets kept at once, 16 bytes each; a power of two from 1024 to 16777216")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            uint32_t keys = 0;
+            const bool good = CLI::detail::lexical_cast(text, keys) && keys >= shared::Buckets::kMinKeys &&
+                              keys <= shared::Buckets::kMaxKeys && std::has_single_bit(keys);
+            return good ? std::string() : text + " is no power of two from 1024 to 16777216";
+          },
+          ""))
       ->capture_default_str();
   CLI::Option* foreground = app.add_flag("--foreground", flags.foreground, "stay in the foreground (the default)");
   app.add_flag("--background", flags.background, "go to the background")->excludes(foreground);

@@ -26,7 +26,7 @@ ALLOWED = {
     'dataplane/net': ['common/ir', 'dataplane/shared'],
     'dataplane/http': [],
     'dataplane/route': ['common/ir', 'dataplane/http', 'dataplane/shared'],
-    'dataplane/filters': ['common/ir', 'dataplane/http'],
+    'dataplane/filters': ['common/ir', 'dataplane/http', 'dataplane/shared'],
     'dataplane/upstream': ['common/ir', 'dataplane/http', 'dataplane/net', 'dataplane/shared'],
     'dataplane/observe': ['dataplane/http', 'dataplane/net', 'dataplane/shared'],
     'dataplane/sync': ['common/ir', 'dataplane/net', 'dataplane/shared'],

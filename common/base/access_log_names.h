@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-inline constexpr std::array<std::string_view, 33> kAccessLogNames = {
+inline constexpr std::array<std::string_view, 34> kAccessLogNames = {
     "time",           // when the request began, RFC 3339 in UTC with microseconds
     "start_wall_us",  // the same as a number: microseconds since 1970
     "duration_us",    // from its first byte to the end of the answer
@@ -43,6 +43,7 @@ inline constexpr std::array<std::string_view, 33> kAccessLogNames = {
     "tls_cipher",
     "sni",
     "worker_pid",  // which worker wrote the line
+    "rate_limit",  // namespace/policy/limit that refused, or would have in shadow mode (reason is not rate_limited)
 };
 
 [[nodiscard]] constexpr std::optional<size_t> access_log_name(std::string_view name) {

@@ -11,6 +11,7 @@
 namespace sluice::ir {
 namespace {
 using check::at;
+using check::cidrs;
 using check::count;
 using check::sorted;
 using check::text;
@@ -45,15 +46,6 @@ Result<const Root*> versioned_root(std::string_view what, std::span<const std::b
     return fail("{} has schema version {}, this program reads {}", what, (*found)->schema_version(), kSchemaVersion);
   }
   return found;
-}
-
-Status cidrs(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Cidr>>* list) {
-  for (size_t i = 0; i < count(list); ++i) {
-    const Cidr& cidr = *list->Get(static_cast<uoffset_t>(i));
-    if (cidr.address() == nullptr || cidr.bits() > 128)
-      return fail("{} {}: address missing or {} bits", what, i, cidr.bits());
-  }
-  return {};
 }
 
 Status settings(const Settings* settings) {

@@ -28,7 +28,7 @@ namespace {
 struct RunFlags {
   std::string manifests, state, config_file, bind = "", default_backend, default_certificate, log_level = "warning";
   std::optional<uint16_t> http_port, https_port, admin_port, controlplane_admin_port;
-  std::optional<uint32_t> workers;
+  std::optional<uint32_t> workers, rate_limit_keys;
   bool allow_test_filters = false;
 };
 
@@ -41,6 +41,8 @@ void declare(CLI::App& app, RunFlags& flags) {
                  "the same of the control plane, which has metrics of its own; absent = none");
   app.add_option("--bind", flags.bind, "address of all of them; absent = all, IPv4 and IPv6 (admin: loopback)");
   app.add_option("--workers", flags.workers, "worker processes; absent = the options file, else the CPUs");
+  app.add_option("--rate-limit-keys", flags.rate_limit_keys,
+                 "rate limit buckets kept at once; absent = as the data plane has it");
   app.add_option("--state", flags.state, "folder for the last good state; absent = a temporary one");
   app.add_option("--config", flags.config_file, "options file");
   app.add_option("--default-backend-service", flags.default_backend,
@@ -177,6 +179,7 @@ class Runner {
                                      "--log-level",
                                      flags_.log_level,
                                      "--foreground"};
+    if (flags_.rate_limit_keys) args.insert(args.end(), {"--rate-limit-keys", std::to_string(*flags_.rate_limit_keys)});
     if (flags_.admin_port) args.insert(args.end(), {"--admin-port", std::to_string(*flags_.admin_port)});
     if (flags_.admin_port && !flags_.bind.empty()) args.insert(args.end(), {"--admin-bind", flags_.bind});
     return args;

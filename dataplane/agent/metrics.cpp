@@ -19,6 +19,7 @@ using shared::Cell;
 using shared::ClusterSlot;
 using shared::CounterPage;
 using shared::Histogram;
+using shared::LimitSlot;
 using shared::RouteSlot;
 
 constexpr const char* kCodeClasses[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
@@ -148,6 +149,27 @@ void collect_routes(const std::vector<CounterView>& pages, Families& out) {
   }
 }
 
+void collect_limits(const std::vector<CounterView>& pages, Families& out) {
+  std::map<std::string, std::array<uint64_t, 3>> limits;
+  for (const CounterView& view : pages) {
+    each_slot(view, view.page()->limits, [&](const LimitSlot& slot, const std::string& label) {
+      auto& sum = limits[label];
+      sum[0] += slot.admitted.get();
+      sum[1] += slot.limited.get();
+      sum[2] += slot.shadowed.get();
+    });
+  }
+  static constexpr const char* kDecisions[] = {"admitted", "limited", "shadowed"};
+  MetricFamily& decisions = out.family(
+      "sluice_rate_limit_decisions_total",
+      "Requests by rate limit: admitted = a token was taken, limited = refused, shadowed = would have been refused.",
+      MetricType::Counter);
+  for (const auto& [limit, sum] : limits) {
+    for (size_t i = 0; i < sum.size(); ++i)
+      Families::put(decisions, static_cast<double>(sum[i]), {{"limit", limit}, {"decision", kDecisions[i]}});
+  }
+}
+
 void collect_clusters(const std::vector<CounterView>& pages, Families& out) {
   std::map<std::string, ClusterSum> clusters;
   for (const CounterView& view : pages) {
@@ -206,6 +228,9 @@ void collect_totals(const std::vector<CounterView>& pages, Families& out) {
   total("sluice_access_log_lines_total", "Access log lines written.", MetricType::Counter, &CounterPage::log_lines);
   total("sluice_access_log_dropped_total", "Access log lines dropped: slow or full disk, blocked pipe.",
         MetricType::Counter, &CounterPage::log_dropped);
+  total("sluice_rate_limit_evictions_total",
+        "Buckets that were not full and made room for others: --rate-limit-keys is too small.", MetricType::Counter,
+        &CounterPage::rate_limit_evictions);
   total("sluice_tables_mapped", "Route tables mapped by workers.", MetricType::Gauge, &CounterPage::tables_mapped);
   MetricFamily& replies =
       out.family("sluice_local_replies_total", "Answers made here, by reason.", MetricType::Counter);
@@ -261,6 +286,7 @@ std::vector<MetricFamily> Metrics::Collect() const {
   collect_condition(condition_, out);
   collect_totals(condition_.counters, out);
   collect_routes(condition_.counters, out);
+  collect_limits(condition_.counters, out);
   collect_clusters(condition_.counters, out);
   return out.take();
 }

@@ -21,12 +21,12 @@ class DenyFactory final : public Factory {
 
 }  // namespace
 
-RouteFilters::RouteFilters(const ir::Route& route) {
+RouteFilters::RouteFilters(const ir::Route& route, const Environment& environment) {
   if (route.filters() == nullptr) return;
   for (const RegistryEntry& entry : registry()) {
     for (const ir::Filter* filter : *route.filters()) {
       if (filter->config_type() != entry.type) continue;
-      std::unique_ptr<Factory> factory = entry.prepare(*filter);
+      std::unique_ptr<Factory> factory = entry.prepare(*filter, environment);
       if (factory == nullptr) factory = std::make_unique<DenyFactory>();
       factories_.push_back(std::move(factory));
     }

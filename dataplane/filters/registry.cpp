@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "dataplane/filters/rate_limit/rate_limit.h"
 #include "dataplane/filters/request_headers/request_headers.h"
 #include "dataplane/filters/response_headers/response_headers.h"
 #include "dataplane/filters/rewrite/rewrite.h"
@@ -13,6 +14,8 @@ namespace {
 // Requests pass from top to bottom, answers from bottom to top.
 constexpr RegistryEntry kRegistry[] = {
     {ir::FilterConfig::TestProbe, prepare_test_probe},  // sees what the client sent, and what it will get
+    {ir::FilterConfig::RateLimit,
+     prepare_rate_limit},  // first: what is refused costs nothing more, and keys are what the client sent
     {ir::FilterConfig::RequestHeaders,
      prepare_request_headers},  // before rewrite: it may set Host, which a rewrite then overrules
     {ir::FilterConfig::ResponseHeaders, prepare_response_headers},

@@ -11,7 +11,7 @@ namespace sluice::filters {
 struct RegistryEntry {
   ir::FilterConfig type;
   // Null if the configuration cannot be used.
-  std::unique_ptr<Factory> (*prepare)(const ir::Filter& config);
+  std::unique_ptr<Factory> (*prepare)(const ir::Filter& config, const Environment& environment);
 };
 [[nodiscard]] std::span<const RegistryEntry> registry();
 [[nodiscard]] bool is_registered(ir::FilterConfig type);

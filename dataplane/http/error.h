@@ -77,6 +77,7 @@ enum class Reason : uint8_t {
   // ours
   overloaded,
   draining,
+  rate_limited,
   filter_denied,
   filter_failed,
   internal,

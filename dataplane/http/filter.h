@@ -36,6 +36,8 @@ class FilterContext {
  public:
   [[nodiscard]] virtual Arena& arena() = 0;
   [[nodiscard]] virtual RequestHead& request() = 0;
+  // Monotonic: when the present batch of events began.
+  [[nodiscard]] virtual uint64_t now_ns() const = 0;
   virtual void reply(
       const LocalReply& reply) = 0;  // the stream answers this; later hooks of the request side are skipped
   virtual void resume() = 0;         // after Status::wait, once; may be called from inside a hook's callback only

@@ -21,6 +21,7 @@ class FilterChain::Node final : public FilterContext, private net::TimerNode, pr
 
   [[nodiscard]] Arena& arena() override { return chain_.arena_; }
   [[nodiscard]] RequestHead& request() override { return chain_.request_; }
+  [[nodiscard]] uint64_t now_ns() const override { return chain_.environment_.now_ns(); }
   void reply(const LocalReply& reply) override {
     if (!chain_.stopped_) chain_.owner_.filter_reply(reply);
   }

@@ -71,6 +71,7 @@ constexpr Row kRows[] = {
     {Reason::body_not_replayable, {"body_not_replayable", 502, "The request could not be repeated."}},
     {Reason::overloaded, {"overloaded", 503, "The gateway is overloaded.", "1"}},
     {Reason::draining, {"draining", 503, "The gateway is shutting down.", "1"}},
+    {Reason::rate_limited, {"rate_limited", 429, "There were too many requests; try again later."}},
     {Reason::filter_denied, {"filter_denied", 403, "The request was denied."}},
     {Reason::filter_failed, {"filter_failed", 500, "A policy could not be applied."}},
     {Reason::internal, {"internal", 500, "Internal error."}},

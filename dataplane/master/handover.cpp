@@ -28,7 +28,7 @@ struct HandoverHeader {
   uint32_t version = kHandoverVersion;
   uint32_t pages = 0, groups = 0, workers = 0;
   uint32_t next_socket_id = 0, restarts = 0, has_state = 0;
-  int32_t admin_fd = -1, ticket_fd = -1;
+  int32_t admin_fd = -1, ticket_fd = -1, buckets_fd = -1;
   uint64_t ticket_rotation_ms = 0;
 };
 struct HandoverState {
@@ -203,6 +203,7 @@ void Supervisor::execute_upgrade() {
   header.has_state = current_ ? 1 : 0;
   header.admin_fd = out.keep(admin_);
   header.ticket_fd = out.keep(ticket_keys_);
+  header.buckets_fd = out.keep(buckets_);
   header.ticket_rotation_ms = ticket_rotation_ms_;
   out.put(header);
   if (current_) write_state(out, *current_);
@@ -242,6 +243,8 @@ bool Supervisor::read_handover() {
   if (header.admin_fd >= 0) admin_ = in.take(header.admin_fd);
   ticket_keys_ = in.take(header.ticket_fd);
   ticket_rotation_ms_ = header.ticket_rotation_ms;
+  // As many as they are: another --rate-limit-keys holds from the next start on.
+  buckets_ = in.take(header.buckets_fd);
   restarts_ = header.restarts;
   if (header.has_state != 0) current_ = read_state(in);
   for (uint32_t i = 0; i < header.pages && in.ok(); ++i) {

@@ -52,6 +52,12 @@ bool Supervisor::set_up() {
     }
     ticket_keys_ = std::move(*keys);
     ticket_rotation_ms_ = monotonic_ms() + kTicketRotationMs;
+    auto buckets = shared::Buckets::make(options_.rate_limit_keys);
+    if (!buckets) {
+      log::error("rate limit buckets failed", {{"error", buckets.error().message}});
+      return false;
+    }
+    buckets_ = std::move(*buckets);
   }
   last_tick_ms_ = monotonic_ms();
   start_agent();

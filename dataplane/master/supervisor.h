@@ -113,7 +113,7 @@ class Supervisor {
   void finish_takeover();
 
   Options options_;
-  UniqueFd signals_, admin_, ticket_keys_;
+  UniqueFd signals_, admin_, ticket_keys_, buckets_;
   ListenSockets sockets_;
   CounterPages pages_;
   std::shared_ptr<HeldState> current_, pending_, next_;  // next_: came while one is pending

@@ -37,7 +37,7 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   std::vector<std::string> arguments{"--role=worker", fmt::format("--index={}", index),
                                      fmt::format("--parent={}", getpid())};
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
-  const int fds[] = {channel->theirs.get(), pages_.fd(*page), ticket_keys_.get()};
+  const int fds[] = {channel->theirs.get(), pages_.fd(*page), ticket_keys_.get(), buckets_.get()};
   pages_.at(*page).heartbeat_ms.set(0);
   auto pid = spawn(options_.binary, arguments, fds);
   if (!pid) {

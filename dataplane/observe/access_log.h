@@ -35,6 +35,7 @@ struct StreamRecord {
   int64_t origin_generation = 0;
   uint64_t state_sequence = 0;  // generation of the table that decided
   std::string_view tls_version, tls_cipher, sni;
+  std::string_view rate_limit;  // id of the limit that refused, or would have
 };
 
 class AccessLog {

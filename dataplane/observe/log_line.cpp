@@ -74,7 +74,7 @@ struct LineFormat::Limits {
 };
 namespace {
 constexpr size_t kWide[] = {4096, 4096, 1024, 256, 256};
-constexpr size_t kNarrow[] = {600, 352, 192, 192, 112};
+constexpr size_t kNarrow[] = {468, 352, 192, 192, 112};
 }  // namespace
 
 // Appends within a bound; what does not fit is cut.
@@ -266,6 +266,7 @@ void LineFormat::json(const StreamRecord& r, Writer& w, const Limits& limits) {
   number(",\"bytes_in\":", r.bytes_in);
   number(",\"bytes_out\":", r.bytes_out);
   if (r.reason != http::Reason::none) words(",\"reason\":\"", http::describe(r.reason).word, limits.word);
+  words_if(",\"rate_limit\":\"", r.rate_limit, limits.word);
   if (r.attempts != 0) {
     if (r.upstream.port != 0) {
       w.label(",\"upstream\":\"");
@@ -376,11 +377,13 @@ void LineFormat::value(size_t name, const StreamRecord& r, Writer& w, const Limi
       return words(r.sni, limits.host);
     case 32:
       return w.text(pid_);
+    case 33:
+      return words(r.rate_limit, limits.word);
     default:
       return;
   }
 }
-static_assert(kAccessLogNames.size() == 33 && kAccessLogNames[13] == "user_agent" && kAccessLogNames[22] == "reason" &&
+static_assert(kAccessLogNames.size() == 34 && kAccessLogNames[13] == "user_agent" && kAccessLogNames[22] == "reason" &&
               kAccessLogNames[28] == "state_sequence");
 
 }  // namespace sluice::observe

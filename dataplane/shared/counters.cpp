@@ -46,6 +46,7 @@ Slot& find(std::array<Slot, N>& slots, std::string_view label) {
 }  // namespace
 
 RouteSlot& route_slot(CounterPage& page, std::string_view label) { return find(page.routes, label); }
+LimitSlot& limit_slot(CounterPage& page, std::string_view label) { return find(page.limits, label); }
 ClusterSlot& cluster_slot(CounterPage& page, std::string_view label) { return find(page.clusters, label); }
 
 }  // namespace sluice::shared

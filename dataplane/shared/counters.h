@@ -59,11 +59,20 @@ struct ClusterSlot {
   Cell active_connections, idle_connections;  // gauges
 };
 
+// Requests by what a rate limit said. A refused request counts at every limit that refused it, and at no other.
+struct LimitSlot {
+  static constexpr size_t kLabelBytes = 384;
+  std::atomic<uint64_t> key{0};
+  char label[kLabelBytes];           // Limit.id
+  Cell admitted, limited, shadowed;  // a token was taken; there was none; there was none in shadow mode
+};
+
 inline constexpr size_t kRouteSlots = 16384;    // slot 0 = "other": when full, and for routes whose label does not fit
 inline constexpr size_t kClusterSlots = 16384;  // slot 0 = "other"
+inline constexpr size_t kLimitSlots = 4096;     // slot 0 = "other"
 
 struct CounterPage {
-  static constexpr uint64_t kMagic = 0x534c554943450002;
+  static constexpr uint64_t kMagic = 0x534c554943450003;
   uint64_t magic;
   Cell heartbeat_ms;  // monotonic; a worker at rest still writes it each 250 ms
   Cell pid;
@@ -73,13 +82,16 @@ struct CounterPage {
   Cell log_lines, log_dropped, upgrades;
   Cell tables_mapped;  // gauge
   Cell tables_applied;
+  Cell rate_limit_evictions;
   std::array<Cell, static_cast<size_t>(http::Reason::kCount)> reasons;  // local answers by reason
   std::array<RouteSlot, kRouteSlots> routes;
+  std::array<LimitSlot, kLimitSlots> limits;
   std::array<ClusterSlot, kClusterSlots> clusters;
 };
 
 // Finds or claims the slot of a label in this worker's page; slot 0 when none is left. Writer side only.
 [[nodiscard]] RouteSlot& route_slot(CounterPage& page, std::string_view label);
+[[nodiscard]] LimitSlot& limit_slot(CounterPage& page, std::string_view label);
 [[nodiscard]] ClusterSlot& cluster_slot(CounterPage& page, std::string_view label);
 
 }  // namespace sluice::shared

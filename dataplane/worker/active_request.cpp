@@ -152,8 +152,9 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
     return;
   }
   const ir::Route& route = *match_.route;
-  runtime_ = &RouteRuntime::of(*match_.host.get(), match_.index, context_.counters);
-  plan.filters = runtime_->filters().make(stream_.arena(), {static_cast<uint32_t>(covered(head))});
+  runtime_ = &RouteRuntime::of(*match_.host.get(), match_.index, context_.filter_environment);
+  plan.filters = runtime_->filters().make(stream_.arena(),
+                                          {static_cast<uint32_t>(covered(head)), identity_.client.bytes, &notes_});
   if (refuse(head, route, plan)) return;
   plan.retry = runtime_->retry();
   if (route.max_body_bytes() != 0) plan.max_body = route.max_body_bytes();
@@ -339,6 +340,7 @@ void ActiveRequest::log(const http::StreamSummary& summary) {
     record.origin_generation = origin->generation();
   }
   record.state_sequence = sequence_;
+  record.rate_limit = notes_.rate_limit;
   if (const net::Transport* transport = connection_.transport(); transport != nullptr) {
     record.tls_version = transport->tls_version();
     record.tls_cipher = transport->tls_cipher();

@@ -61,6 +61,7 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   // As asked for, before filters changed them: for the log.
   std::string_view host_, path_, query_;
   bool has_query_ = false;
+  filters::Notes notes_;
   std::array<char, 32> own_id_;
   http::Field location_;
   http::Stream stream_;  // last: its end uses the rest

@@ -9,9 +9,11 @@ namespace {
 constexpr size_t kIdleRequests = 1024;
 }  // namespace
 
-Context::Context(net::Reactor& on, shared::CounterPage& page, const shared::TicketKeyPage* ticket_keys)
+Context::Context(net::Reactor& on, shared::CounterPage& page, const shared::TicketKeyPage* ticket_keys,
+                 shared::Buckets* buckets)
     : reactor(on),
       counters(page),
+      filter_environment{buckets, &page},
       upstreams(on, page, chunks),
       tls(page, ticket_keys),
       log(on, page),

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/base/arena.h"
+#include "dataplane/filters/chain.h"
 #include "dataplane/net/reactor.h"
 #include "dataplane/net/tls.h"
 #include "dataplane/observe/access_log.h"
@@ -25,7 +26,9 @@ class ClientConnection;
 struct Context {
   static constexpr size_t kReadBuffer = 128 * 1024;
 
-  Context(net::Reactor& on, shared::CounterPage& page, const shared::TicketKeyPage* ticket_keys);
+  // Without buckets, routes with rate limits answer that they could not be applied.
+  Context(net::Reactor& on, shared::CounterPage& page, const shared::TicketKeyPage* ticket_keys,
+          shared::Buckets* buckets);
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -38,6 +41,7 @@ struct Context {
 
   net::Reactor& reactor;
   shared::CounterPage& counters;
+  filters::Environment filter_environment;
   ChunkPool chunks;
   Settings settings;
   route::Router router;

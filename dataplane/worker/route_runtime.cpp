@@ -18,11 +18,11 @@ http::RetryPolicy read_retry(const ir::Retry* from) {
 
 }  // namespace
 
-RouteRuntime::RouteRuntime(const ir::Route& route, shared::CounterPage& counters)
+RouteRuntime::RouteRuntime(const ir::Route& route, const filters::Environment& environment)
     : route_(route),
-      filters_(route),
-      counters_(
-          shared::route_slot(counters, route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
+      filters_(route, environment),
+      counters_(shared::route_slot(*environment.counters,
+                                   route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
       retry_(read_retry(route.retry())) {
   const ir::Forward* forward = route.action_as_Forward();
   if (forward == nullptr || forward->backends() == nullptr) return;
@@ -34,9 +34,9 @@ RouteRuntime::RouteRuntime(const ir::Route& route, shared::CounterPage& counters
   }
 }
 
-RouteRuntime& RouteRuntime::of(route::VirtualHost& host, uint32_t index, shared::CounterPage& counters) {
+RouteRuntime& RouteRuntime::of(route::VirtualHost& host, uint32_t index, const filters::Environment& environment) {
   std::unique_ptr<route::RouteState>& state = host.state(index);
-  if (state == nullptr) state = std::make_unique<RouteRuntime>(*host.route(index), counters);
+  if (state == nullptr) state = std::make_unique<RouteRuntime>(*host.route(index), environment);
   return static_cast<RouteRuntime&>(*state);
 }
 

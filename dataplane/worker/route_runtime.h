@@ -27,9 +27,10 @@ class RouteRuntime final : public route::RouteState {
     std::shared_ptr<upstream::Cluster> cluster;  // null: the table has none of that name
   };
 
-  RouteRuntime(const ir::Route& route, shared::CounterPage& counters);
+  RouteRuntime(const ir::Route& route, const filters::Environment& environment);
   // The route's own, made at first use.
-  [[nodiscard]] static RouteRuntime& of(route::VirtualHost& host, uint32_t index, shared::CounterPage& counters);
+  [[nodiscard]] static RouteRuntime& of(route::VirtualHost& host, uint32_t index,
+                                        const filters::Environment& environment);
 
   [[nodiscard]] const ir::Route& route() const { return route_; }
   [[nodiscard]] const filters::RouteFilters& filters() const { return filters_; }

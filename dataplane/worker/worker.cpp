@@ -55,8 +55,9 @@ class Door final : private net::AcceptHandler {
 
 class Worker final : private net::EventHandler {
  public:
-  Worker(UniqueFd channel, shared::CounterPage& counters, const shared::TicketKeyPage* ticket_keys)
-      : channel_(std::move(channel)), counters_(counters), context_(reactor_, counters, ticket_keys) {}
+  Worker(UniqueFd channel, shared::CounterPage& counters, const shared::TicketKeyPage* ticket_keys,
+         shared::Buckets& buckets)
+      : channel_(std::move(channel)), counters_(counters), context_(reactor_, counters, ticket_keys, &buckets) {}
   ~Worker() {
     doors_.clear();
     while (context_.connections != nullptr) context_.connections->close();
@@ -249,7 +250,7 @@ T* map_page(int fd, const char* what, int protection) {
 
 }  // namespace
 
-int run(int channel_fd, int counters_fd, int ticket_keys_fd, unsigned index) {
+int run(int channel_fd, int counters_fd, int ticket_keys_fd, int buckets_fd, unsigned index) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGUSR1, [](int) { dump_wanted = 1; });
   net::use_tls_memory();  // where it may not, malloc does
@@ -260,10 +261,14 @@ int run(int channel_fd, int counters_fd, int ticket_keys_fd, unsigned index) {
     return 1;
   }
   const auto* keys = map_page<const shared::TicketKeyPage>(ticket_keys_fd, "ticket keys", PROT_READ);
+  auto buckets = shared::Buckets::map(buckets_fd);
+  if (!buckets) {
+    log::error("buckets not mapped", {{"error", buckets.error().message}});
+    return 1;
+  }
   // Mapped: the descriptors are not needed any more.
-  ::close(counters_fd);
-  ::close(ticket_keys_fd);
-  Worker worker(UniqueFd(channel_fd), *counters, keys);
+  for (const int fd : {counters_fd, ticket_keys_fd, buckets_fd}) ::close(fd);
+  Worker worker(UniqueFd(channel_fd), *counters, keys, *buckets);
   return worker.run();
 }
 

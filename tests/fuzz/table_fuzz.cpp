@@ -17,6 +17,14 @@
 namespace {
 using namespace sluice;
 
+const filters::Environment& environment() {
+  static shared::Buckets buckets =
+      shared::Buckets::map(shared::Buckets::make(shared::Buckets::kMinKeys).value().get()).value();
+  static const auto page = std::make_unique<shared::CounterPage>();
+  static const filters::Environment environment{&buckets, page.get()};
+  return environment;
+}
+
 // A request to each host and path that the table has (the first few).
 void use(const ir::RouteTable& table) {
   constexpr size_t kFew = 8;
@@ -40,7 +48,7 @@ void use(const ir::RouteTable& table) {
         head.path = route.path()->string_view();
       std::vector<route::Candidate> explained;
       const route::Match match = router.match(head, &explained);
-      const filters::RouteFilters filters(match.route != nullptr ? *match.route : route);
+      const filters::RouteFilters filters(match.route != nullptr ? *match.route : route, environment());
       (void)filters.make(arena, {match.matched_prefix});
     }
   }

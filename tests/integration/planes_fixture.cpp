@@ -17,7 +17,6 @@
 #include "dataplane/agent/agent.h"
 #include "dataplane/master/child.h"
 #include "dataplane/master/master.h"
-#include "tests/integration/stand_in_worker.h"
 
 namespace sluice::test {
 namespace asio = boost::asio;
@@ -67,7 +66,7 @@ std::optional<int> run_role(int argc, char** argv) {
   const unsigned index = static_cast<unsigned>(std::stoul(option(arguments, "index").value_or("0")));
   const std::string name = fmt::format("worker {}", index + 1);
   master::set_title(name);
-  return run_stand_in_worker(master::kFirstChildFd, master::kFirstChildFd + 1, index);
+  return run_worker(index);
 }
 
 namespace {

@@ -22,6 +22,8 @@ namespace sluice::test {
 
 // Roles of this program; nullopt: run the tests.
 [[nodiscard]] std::optional<int> run_role(int argc, char** argv);
+// The worker of this program; its descriptors are there from master::kFirstChildFd on. Each program has its own.
+[[nodiscard]] int run_worker(unsigned index);
 
 struct TestState {
   std::string marker = "m";  // shows in the stand-in worker's answers

@@ -1,9 +1,13 @@
 // From publish() to a worker's answer and back, over real sockets and processes.
 #include <set>
 
+#include "dataplane/master/child.h"
 #include "tests/integration/planes_fixture.h"
+#include "tests/integration/stand_in_worker.h"
 
 namespace sluice::test {
+int run_worker(unsigned index) { return run_stand_in_worker(master::kFirstChildFd, master::kFirstChildFd + 1, index); }
+
 namespace {
 using ::testing::Test;
 

@@ -44,7 +44,7 @@ class RequestHeadersFactory final : public Factory {
 
 }  // namespace
 
-std::unique_ptr<Factory> prepare_request_headers(const ir::Filter& config) {
+std::unique_ptr<Factory> prepare_request_headers(const ir::Filter& config, const Environment&) {
   const auto* headers = config.config_as_RequestHeaders();
   if (headers == nullptr || headers->edits() == nullptr) return nullptr;
   return std::make_unique<RequestHeadersFactory>(*headers->edits());

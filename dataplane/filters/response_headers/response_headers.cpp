@@ -31,7 +31,7 @@ class ResponseHeadersFactory final : public Factory {
 
 }  // namespace
 
-std::unique_ptr<Factory> prepare_response_headers(const ir::Filter& config) {
+std::unique_ptr<Factory> prepare_response_headers(const ir::Filter& config, const Environment&) {
   const auto* headers = config.config_as_ResponseHeaders();
   if (headers == nullptr || headers->edits() == nullptr) return nullptr;
   return std::make_unique<ResponseHeadersFactory>(*headers->edits());

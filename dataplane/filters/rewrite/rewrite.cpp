@@ -116,7 +116,7 @@ std::expected<std::string_view, http::Reason> rewrite_path(ir::RewriteKind kind,
   return normal.path;
 }
 
-std::unique_ptr<Factory> prepare_rewrite(const ir::Filter& config) {
+std::unique_ptr<Factory> prepare_rewrite(const ir::Filter& config, const Environment&) {
   const auto* rewrite = config.config_as_Rewrite();
   if (rewrite == nullptr) return nullptr;
   std::unique_ptr<route::Regex> regex;

@@ -13,7 +13,7 @@ namespace sluice::filters {
 
 inline constexpr size_t kMaxRewrittenPath = 8192;
 
-[[nodiscard]] std::unique_ptr<Factory> prepare_rewrite(const ir::Filter& config);
+[[nodiscard]] std::unique_ptr<Factory> prepare_rewrite(const ir::Filter& config, const Environment&);
 
 // The new path in the arena (or a view of an argument), in normal form. `covered`: bytes of `path` that a prefix
 // replacement replaces. `regex`: for RegexPath. A result that normalisation would understand differently (dot segments,

@@ -155,7 +155,7 @@ class TestProbeFactory final : public Factory {
 
 }  // namespace
 
-std::unique_ptr<Factory> prepare_test_probe(const ir::Filter& config) {
+std::unique_ptr<Factory> prepare_test_probe(const ir::Filter& config, const Environment&) {
   const auto* probe = config.config_as_TestProbe();
   if (probe == nullptr) return nullptr;
   return std::make_unique<TestProbeFactory>(parse(view_of(probe->mode())));

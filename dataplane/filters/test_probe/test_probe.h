@@ -5,5 +5,5 @@
 #include "dataplane/filters/chain.h"
 
 namespace sluice::filters {
-[[nodiscard]] std::unique_ptr<Factory> prepare_test_probe(const ir::Filter& config);
+[[nodiscard]] std::unique_ptr<Factory> prepare_test_probe(const ir::Filter& config, const Environment&);
 }  // namespace sluice::filters

@@ -150,6 +150,86 @@ TEST(VerifyTable, NamesWhereAndWhatInRoutes) {
   }
 }
 
+TEST(VerifyTable, RateLimits) {
+  auto base_limit = [] {
+    auto limit = std::make_unique<LimitT>();
+    limit->id = "ns/policy/a";
+    limit->name = "policy.a";
+    limit->requests = limit->burst = 1'000'000;
+    limit->per_ms = 86'400'000;
+    for (const LimitKeyKind kind : {LimitKeyKind::ClientIp, LimitKeyKind::Header, LimitKeyKind::Cookie}) {
+      limit->keys.push_back(std::make_unique<LimitKeyT>());
+      limit->keys.back()->kind = kind;
+    }
+    limit->keys[1]->name = "x-api-key";
+    limit->keys[2]->name = "SID";
+    limit->exempt.push_back(std::make_unique<CidrT>());
+    limit->exempt[0]->address = std::make_unique<EndpointAddress>(0, 0);
+    return limit;
+  };
+  auto said = [&](const std::function<void(RateLimitT&)>& change) {
+    RateLimitT config;
+    config.limits.push_back(base_limit());
+    config.limits.push_back(base_limit());
+    config.limits[1]->id = "ns/policy/b";
+    config.limits[1]->requests = config.limits[1]->burst = 1;
+    config.limits[1]->per_ms = 1000;
+    config.limits[1]->keys.clear();
+    change(config);
+    return host_verdict([&](VirtualHostT& host) {
+      host.routes[0]->filters.push_back(std::make_unique<FilterT>());
+      host.routes[0]->filters[0]->config.Set(std::move(config));
+    });
+  };
+  EXPECT_EQ(said([](RateLimitT&) {}), "");
+  EXPECT_EQ(said([](RateLimitT& config) { config.limits.clear(); }), "");
+  struct Case {
+    std::function<void(RateLimitT&)> change;
+    const char* says;
+  };
+  const Case cases[] = {
+      {[](RateLimitT& config) { config.limits[1]->id = "ns/policy/a"; }, "'ns/policy/a' after 'ns/policy/a'"},
+      {[](RateLimitT& config) { std::swap(config.limits[0], config.limits[1]); }, "not sorted, or twice"},
+      {[](RateLimitT& config) { config.limits[0]->id.clear(); }, "limit : id is missing"},
+      {[](RateLimitT& config) { config.limits[0]->id = "a\nb"; }, "control character"},
+      {[](RateLimitT& config) { config.limits[0]->name.clear(); }, "limit ns/policy/a: name is missing"},
+      {[](RateLimitT& config) { config.limits[0]->name = "a\";q=9"; }, "cannot stand in a field"},
+      {[](RateLimitT& config) { config.limits[0]->name = "a\\"; }, "cannot stand in a field"},
+      {[](RateLimitT& config) { config.limits[0]->name = "\xC3\xBC"; }, "cannot stand in a field"},
+      {[](RateLimitT& config) { config.limits[1]->requests = 0; }, "limit ns/policy/b: 0 requests"},
+      {[](RateLimitT& config) { config.limits[0]->requests = 1'000'001; }, "1000001 requests"},
+      {[](RateLimitT& config) { config.limits[1]->burst = 0; }, "a burst of 0"},
+      {[](RateLimitT& config) { config.limits[0]->burst = 1'000'001; }, "a burst of 1000001"},
+      {[](RateLimitT& config) { config.limits[1]->per_ms = 999; }, "per 999 ms"},
+      {[](RateLimitT& config) { config.limits[0]->per_ms = 86'400'001; }, "per 86400001 ms"},
+      {[](RateLimitT& config) {
+         for (int i = 0; i < 2; ++i) config.limits[0]->keys.push_back(std::make_unique<LimitKeyT>());
+       },
+       "5 keys, more than 4"},
+      {[](RateLimitT& config) { config.limits[0]->keys[0]->kind = static_cast<LimitKeyKind>(6); }, "key 0: kind 6"},
+      {[](RateLimitT& config) { config.limits[0]->keys[0]->name = "x"; }, "name 'x' of a kind that has none"},
+      {[](RateLimitT& config) { config.limits[0]->keys[0]->ipv4_bits = 0; }, "0 bits of IPv4"},
+      {[](RateLimitT& config) { config.limits[0]->keys[0]->ipv4_bits = 33; }, "33 bits of IPv4"},
+      {[](RateLimitT& config) { config.limits[0]->keys[0]->ipv6_bits = 0; }, "0 bits of IPv6"},
+      {[](RateLimitT& config) { config.limits[0]->keys[0]->ipv6_bits = 129; }, "129 bits of IPv6"},
+      {[](RateLimitT& config) { config.limits[0]->keys[1]->name = "X-Api-Key"; }, "no token in lower case"},
+      {[](RateLimitT& config) { config.limits[0]->keys[1]->name.clear(); }, "header '' is no token"},
+      {[](RateLimitT& config) { config.limits[0]->keys[2]->name = "a b"; }, "cookie 'a b' is no token"},
+      {[](RateLimitT& config) { config.limits[0]->exempt[0]->bits = 129; }, "exempt network 0"},
+      {[](RateLimitT& config) { config.limits[0]->exempt[0]->address.reset(); }, "exempt network 0: address missing"},
+      {[](RateLimitT& config) {
+         config.limits[0]->origin = std::make_unique<OriginT>();
+         config.limits[0]->origin->name = "a\nb";
+       },
+       "origin has a control character"},
+  };
+  for (const Case& one : cases) {
+    const std::string verdict = said(one.change);
+    EXPECT_NE(verdict.find(one.says), std::string::npos) << "expected: " << one.says << "\nsaid: " << verdict;
+    EXPECT_NE(verdict.find("host a.example: route 0: filter 0"), std::string::npos) << verdict;
+  }
+}
+
 TEST(VerifyTable, NamesWhatIsWrongInTheTable) {
   struct Case {
     std::function<void(RouteTableT&)> change;

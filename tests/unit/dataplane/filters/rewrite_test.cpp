@@ -73,7 +73,7 @@ TEST(RouteFilters, UnusableConfigurationsDeny) {
   filter->config.Set(std::move(rewrite));
   route.filters.push_back(std::move(filter));
   builder.Finish(ir::Route::Pack(builder, &route));
-  const RouteFilters filters(*flatbuffers::GetRoot<ir::Route>(builder.GetBufferPointer()));
+  const RouteFilters filters(*flatbuffers::GetRoot<ir::Route>(builder.GetBufferPointer()), {});
   EXPECT_FALSE(filters.empty());
   ChunkPool chunks;
   Arena arena(chunks);
@@ -90,7 +90,7 @@ TEST(RouteFilters, OrderIsTheRegistrys) {
     route.filters.push_back(std::move(filter));
   }
   builder.Finish(ir::Route::Pack(builder, &route));
-  const RouteFilters filters(*flatbuffers::GetRoot<ir::Route>(builder.GetBufferPointer()));
+  const RouteFilters filters(*flatbuffers::GetRoot<ir::Route>(builder.GetBufferPointer()), {});
   ChunkPool chunks;
   Arena arena(chunks);
   EXPECT_EQ(filters.make(arena, {}).size(), 2u);

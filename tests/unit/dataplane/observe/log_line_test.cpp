@@ -45,6 +45,7 @@ StreamRecord full() {
   r.tls_version = "TLSv1.3";
   r.tls_cipher = "TLS_AES_128_GCM_SHA256";
   r.sni = "sni.example";
+  r.rate_limit = "shop/clients/burst";
   return r;
 }
 std::string line(LineFormat& format, const StreamRecord& record, size_t bound = LineFormat::kMaxLine) {
@@ -75,6 +76,7 @@ TEST(LogLine, JsonHoldsEverything) {
   EXPECT_EQ(json["origin_generation"], 7);
   EXPECT_EQ(json["state_sequence"], 42);
   EXPECT_EQ(json["sni"], "sni.example");
+  EXPECT_EQ(json["rate_limit"], "shop/clients/burst");
   for (const auto& [key, value] : json.items()) EXPECT_TRUE(access_log_name(key)) << key;
 }
 
@@ -86,8 +88,8 @@ TEST(LogLine, JsonLeavesOutWhatIsNotThere) {
   const auto json = nlohmann::json::parse(line(format, r));
   EXPECT_EQ(json["status"], 404);
   EXPECT_EQ(json["query"], "");
-  for (const char* name :
-       {"reason", "upstream", "attempts", "origin_kind", "tls_version", "sni", "user_agent", "cluster", "peer"})
+  for (const char* name : {"reason", "upstream", "attempts", "origin_kind", "tls_version", "sni", "user_agent",
+                           "cluster", "peer", "rate_limit"})
     EXPECT_FALSE(json.contains(name)) << name;
 }
 
@@ -180,9 +182,10 @@ TEST(LogLine, EndlessValuesGiveABoundedValidLine) {
           return text;
         }()}) {
     StreamRecord r = full();
-    for (std::string_view* field : {&r.request_id, &r.method, &r.scheme, &r.host, &r.path, &r.query, &r.user_agent,
-                                    &r.referer, &r.protocol, &r.cluster, &r.origin_kind, &r.origin_namespace,
-                                    &r.origin_name, &r.origin_rule, &r.tls_version, &r.tls_cipher, &r.sni}) {
+    for (std::string_view* field :
+         {&r.request_id, &r.method, &r.scheme, &r.host, &r.path, &r.query, &r.user_agent, &r.referer, &r.protocol,
+          &r.cluster, &r.origin_kind, &r.origin_namespace, &r.origin_name, &r.origin_rule, &r.tls_version,
+          &r.tls_cipher, &r.sni, &r.rate_limit}) {
       *field = big;
     }
     r.duration_us = r.upstream_us = r.connect_us = r.bytes_in = r.bytes_out = r.state_sequence = UINT64_MAX;

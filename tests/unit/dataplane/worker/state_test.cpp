@@ -49,7 +49,7 @@ ir::RouteTableT table_of(const std::string& name, const std::string& metric, uin
 struct StateTest : ::testing::Test {
   net::Reactor reactor;
   std::unique_ptr<shared::CounterPage> page = std::make_unique<shared::CounterPage>();
-  Context context{reactor, *page, nullptr};
+  Context context{reactor, *page, nullptr, nullptr};
   State state;
   Arena arena{context.chunks};
 

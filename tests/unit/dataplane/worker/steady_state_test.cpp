@@ -79,12 +79,33 @@ TEST(SteadyState, NoAllocationPerRequest) {
   rewrite.path_kind = ir::RewriteKind::PrefixPath;
   rewrite.path = "/x";
   WorkerRig::add_filter(filtered, std::move(rewrite));
+  ir::RouteT& limited = rig.add_route("a.example", "/limited", "ns/web:80");
+  ir::RateLimitT limits;
+  limits.legacy_fields = true;
+  for (const char* name : {"a", "b", "c"}) {
+    auto limit = std::make_unique<ir::LimitT>();
+    limit->id = std::string("ns/policy/") + name;
+    limit->name = std::string("policy.") + name;
+    limit->requests = limit->burst = 1'000'000;
+    limit->per_ms = 1000;
+    limit->shadow = *name == 'c';
+    for (const ir::LimitKeyKind kind :
+         {ir::LimitKeyKind::ClientIp, ir::LimitKeyKind::Cookie, ir::LimitKeyKind::Header}) {
+      auto key = std::make_unique<ir::LimitKeyT>();
+      key->kind = kind;
+      key->name = kind == ir::LimitKeyKind::Cookie ? "sid" : kind == ir::LimitKeyKind::Header ? "x-key" : "";
+      limit->keys.push_back(std::move(key));
+    }
+    limits.limits.push_back(std::move(limit));
+  }
+  WorkerRig::add_filter(limited, std::move(limits));
   rig.apply();
   rig.context.log.configure("/dev/null", "json");
   Client client = rig.connect();
   const std::string_view requests[] = {
       "GET /plain?q=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n",
       "GET /filtered/y HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\n\r\n",
+      "GET /limited HTTP/1.1\r\nHost: a.example\r\nCookie: a=b; sid=d\r\nX-Key: 1\r\nX-Key: 2\r\n\r\n",
       "POST /plain HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nabcde",
   };
   for (const std::string_view request : requests) ASSERT_TRUE(run(rig, client.fd(), request, 100));

@@ -138,10 +138,16 @@ class Client {
   bool ended_ = false;
 };
 
+inline shared::Buckets make_buckets() {
+  auto buckets = shared::Buckets::map(shared::Buckets::make(shared::Buckets::kMinKeys).value().get());
+  return std::move(buckets.value());
+}
+
 struct WorkerRig {
   net::Reactor reactor;
   std::unique_ptr<shared::CounterPage> page = std::make_unique<shared::CounterPage>();
-  Context context{reactor, *page, nullptr};
+  shared::Buckets buckets = make_buckets();
+  Context context{reactor, *page, nullptr, &buckets};
   ir::RouteTableT table;
   ir::EndpointSetT endpoints;
   std::map<std::string, ir::VirtualHostT> hosts;
