@@ -3,6 +3,7 @@
 // and not in the help.
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <climits>
 #include <cstdio>
 #include <optional>
@@ -32,6 +33,15 @@ struct Flags {
   bool foreground = false, background = false, no_persist_secrets = false;
   int parent = 0, admin_fd = -1, handover = -1, check_handover = -1;
 };
+
+// What is wrong with a number of rate limit keys; empty if nothing.
+std::string check_keys(const std::string& text) {
+  uint32_t keys = 0;
+  const char* const end = text.data() + text.size();
+  const bool number = std::from_chars(text.data(), end, keys).ptr == end;
+  const bool good = number && keys >= shared::Buckets::kMinKeys && keys <= shared::Buckets::kMaxKeys;
+  return good && std::has_single_bit(keys) ? std::string() : text + " is no power of two from 1024 to 16777216";
+}
 
 int run_child(const Flags& flags) {
   if (!master::enter_child(flags.parent)) return 1;
@@ -121,14 +131,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--rate-limit-keys", flags.rate_limit_keys,
                  "rate limit buckets kept at once, 16 bytes each; a power of two from 1024 to 16777216")
-      ->check(CLI::Validator(
-          [](const std::string& text) {
-            uint32_t keys = 0;
-            const bool good = CLI::detail::lexical_cast(text, keys) && keys >= shared::Buckets::kMinKeys &&
-                              keys <= shared::Buckets::kMaxKeys && std::has_single_bit(keys);
-            return good ? std::string() : text + " is no power of two from 1024 to 16777216";
-          },
-          ""))
+      ->check(check_keys)
       ->capture_default_str();
   CLI::Option* foreground = app.add_flag("--foreground", flags.foreground, "stay in the foreground (the default)");
   app.add_flag("--background", flags.background, "go to the background")->excludes(foreground);

@@ -25,6 +25,31 @@ void write_part(const std::string& path, ir::PartKind kind, const typename Root:
   write(path, static_cast<char>(kind), builder.GetBufferPointer(), builder.GetSize());
 }
 
+// Every kind of key, a network that is not counted, a shadow.
+ir::RateLimitT rate_limit() {
+  ir::RateLimitT config;
+  for (const char* id : {"ns/policy/a", "ns/policy/b"}) {
+    auto limit = std::make_unique<ir::LimitT>();
+    limit->id = id;
+    limit->name = "policy";
+    limit->requests = limit->burst = 10;
+    limit->per_ms = 1000;
+    limit->shadow = limit->skip_missing = id[10] == 'b';
+    for (int kind = 0; kind < 3; ++kind) {
+      auto key = std::make_unique<ir::LimitKeyT>();
+      key->kind = static_cast<ir::LimitKeyKind>(limit->shadow ? kind + 3 : kind);
+      if (key->kind == ir::LimitKeyKind::Header || key->kind == ir::LimitKeyKind::Cookie) key->name = "x-key";
+      limit->keys.push_back(std::move(key));
+    }
+    auto cidr = std::make_unique<ir::CidrT>();
+    cidr->address = std::make_unique<ir::EndpointAddress>(0, 0xffff0a000000);
+    cidr->bits = 104;
+    limit->exempt.push_back(std::move(cidr));
+    config.limits.push_back(std::move(limit));
+  }
+  return config;
+}
+
 std::unique_ptr<ir::RouteT> route(int i) {
   auto route = std::make_unique<ir::RouteT>();
   route->origin = std::make_unique<ir::OriginT>();
@@ -54,6 +79,11 @@ std::unique_ptr<ir::RouteT> route(int i) {
     filter->config.Set(std::move(rewrite));
   }
   route->filters.push_back(std::move(filter));
+  if (i == 0) {
+    auto limits = std::make_unique<ir::FilterT>();
+    limits->config.Set(rate_limit());
+    route->filters.push_back(std::move(limits));
+  }
   if (i == 1) {
     ir::RedirectT redirect;
     redirect.scheme = "https";
