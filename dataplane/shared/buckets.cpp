@@ -19,6 +19,7 @@ constexpr size_t kHeaderBytes = 4096;
 constexpr unsigned kUnitBits = 6;  // 1/64 ns
 constexpr unsigned kShiftBits = 4;
 constexpr uint64_t kShiftMask = (1u << kShiftBits) - 1;
+constexpr uint64_t kBegun = kShiftMask + 1;
 // A whole bucket's time: differences of times up to it are told from times long past, with words that wrap around.
 constexpr uint64_t kMaxCapacity = uint64_t{1} << 61;
 
@@ -35,8 +36,8 @@ uint64_t to_ns(uint64_t units, unsigned shift) {
 }
 
 uint64_t fingerprint_of(uint64_t key, const BucketRate& rate) {
-  const uint64_t bits = key & ~kShiftMask;
-  return (bits == 0 ? kShiftMask + 1 : bits) | rate.shift;
+  const uint64_t bits = key & ~(kBegun | kShiftMask);
+  return (bits == 0 ? kBegun << 1 : bits) | rate.shift;
 }
 
 // Time that a bucket lacks. More than it can lack (its rate was changed, or the memory is damaged) is an empty one.
@@ -162,14 +163,16 @@ Buckets::Slot* Buckets::find(Slot* set, uint64_t fingerprint, Entry& seen) {
   return nullptr;
 }
 
-// A free or full bucket's place, else that of the one which will be full soonest.
-Buckets::Slot* Buckets::make_room(Slot* set, uint64_t now_ns, Entry& seen, bool& evicted) {
+// A free or full bucket's place, else that of the one which will be full soonest. Null: the bucket that needs room is
+// here by now, made by somebody else.
+Buckets::Slot* Buckets::make_room(Slot* set, uint64_t fingerprint, uint64_t now_ns, Entry& seen, bool& evicted) {
   Slot* soonest = nullptr;
   double soonest_time = 0;
   evicted = false;
   for (size_t i = 0; i < kWays; ++i) {
     const Entry here{set[i].fingerprint.load(std::memory_order_acquire),
                      set[i].full_at.load(std::memory_order_acquire)};
+    if (here.fingerprint == fingerprint) return nullptr;
     const unsigned shift = here.fingerprint & kShiftMask;
     const uint64_t ahead = here.full_at - to_units(now_ns, shift);
     // What no bucket can lack was never one: that memory heals.
@@ -187,69 +190,50 @@ Buckets::Slot* Buckets::make_room(Slot* set, uint64_t now_ns, Entry& seen, bool&
   return soonest;
 }
 
+// Workers that need the same new bucket at the same time may choose different places, and must not both have it. So it
+// is begun first, seen by nobody as a bucket, and made good by a second exchange, for which it must still be there:
+// whoever begins one removes what others have begun, and gives up where one has been made good. Of two, the later to
+// look sees the earlier. What a dying worker has begun, the next one removes.
 BucketAnswer Buckets::take(uint64_t key, const BucketRate& rate, uint64_t now_ns) {
   Slot* const set = set_of(key);
   const uint64_t fingerprint = fingerprint_of(key, rate), now = to_units(now_ns, rate.shift);
-  // Whoever is in our way has got on: somebody always does.
+  bool evicted = false;
+  // Whoever is in our way has got on, or lets us.
   for (;;) {
     Entry seen;
     if (Slot* const slot = find(set, fingerprint, seen); slot != nullptr) {
       const uint64_t debt = debt_of(seen.full_at, now, rate);
-      const BucketAnswer answer = judge(debt, rate);
-      if (!answer.admitted || exchange(*slot, seen, {fingerprint, now + debt + rate.interval})) return answer;
-      continue;
-    }
-    BucketAnswer answer = judge(0, rate);
-    bool evicted = false;
-    Slot* const slot = make_room(set, now_ns, seen, evicted);
-    if (!exchange(*slot, seen, {fingerprint, now + rate.interval})) continue;
-    answer.evicted = evicted;
-    merge_twins(set, static_cast<size_t>(slot - set), fingerprint, rate, now, answer);
-    return answer;
-  }
-}
-
-// Workers that make the same bucket at the same time may choose different places. Each looks through the set after its
-// own exchange, so of two at least one sees both; the later place's debt goes to the earlier one, where everybody finds
-// it first. If the two together are more than a bucket holds, our token (nobody knows of it yet) is the one too many.
-void Buckets::merge_twins(Slot* set, size_t mine, uint64_t fingerprint, const BucketRate& rate, uint64_t now,
-                          BucketAnswer& answer) {
-  for (size_t i = 0; i < kWays; ++i) {
-    if (i == mine || set[i].fingerprint.load(std::memory_order_acquire) != fingerprint) continue;
-    uint64_t moved = 0;
-    if (!take_out(set[std::max(i, mine)], fingerprint, rate, now, moved)) {
-      if (i < mine) return;  // the other has done it
-      continue;
-    }
-    Slot& kept = set[std::min(i, mine)];
-    for (;;) {
-      const Entry seen{fingerprint, kept.full_at.load(std::memory_order_acquire)};
-      // It had to make room meanwhile, as any bucket may.
-      if (kept.fingerprint.load(std::memory_order_acquire) != fingerprint) return;
-      uint64_t debt = debt_of(seen.full_at, now, rate) + moved;
-      const bool admitted = answer.admitted && debt <= rate.capacity;
-      if (answer.admitted && !admitted) debt -= rate.interval;
-      debt = std::min(debt, rate.capacity);
-      if (!exchange(kept, seen, {fingerprint, now + debt})) continue;
-      const bool evicted = answer.evicted;
-      answer = judge(admitted ? debt - std::min(debt, rate.interval) : debt, rate);
-      answer.admitted = admitted;
+      BucketAnswer answer = judge(debt, rate);
+      if (answer.admitted && !exchange(*slot, seen, {fingerprint, now + debt + rate.interval})) continue;
       answer.evicted = evicted;
-      break;
+      return answer;
     }
-    if (i < mine) return;
+    const Entry begun{fingerprint | kBegun, now + rate.interval};
+    bool live = false;
+    Slot* const slot = make_room(set, fingerprint, now_ns, seen, live);
+    if (slot == nullptr || !exchange(*slot, seen, begun)) continue;
+    evicted |= live;
+    if (is_alone(set, slot, fingerprint) && exchange(*slot, begun, {fingerprint, begun.full_at})) {
+      BucketAnswer answer = judge(0, rate);
+      answer.evicted = evicted;
+      return answer;
+    }
+    exchange(*slot, begun, {});
   }
 }
 
-// Frees a bucket's place; what it lacked is the caller's. False: it is not there any more.
-bool Buckets::take_out(Slot& slot, uint64_t fingerprint, const BucketRate& rate, uint64_t now, uint64_t& debt) {
-  for (;;) {
-    const Entry seen{fingerprint, slot.full_at.load(std::memory_order_acquire)};
-    if (slot.fingerprint.load(std::memory_order_acquire) != fingerprint) return false;
-    if (!exchange(slot, seen, {})) continue;
-    debt = debt_of(seen.full_at, now, rate);
-    return true;
+// Whether no other place has the bucket; what others have begun is gone afterwards.
+bool Buckets::is_alone(Slot* set, const Slot* mine, uint64_t fingerprint) {
+  for (size_t i = 0; i < kWays; ++i) {
+    if (&set[i] == mine) continue;
+    for (;;) {
+      const Entry seen{set[i].fingerprint.load(std::memory_order_acquire),
+                       set[i].full_at.load(std::memory_order_acquire)};
+      if (seen.fingerprint == fingerprint) return false;
+      if (seen.fingerprint != (fingerprint | kBegun) || exchange(set[i], seen, {})) break;
+    }
   }
+  return true;
 }
 
 BucketAnswer Buckets::look(uint64_t key, const BucketRate& rate, uint64_t now_ns) const {

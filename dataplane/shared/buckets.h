@@ -58,7 +58,8 @@ class Buckets {
   void give_back(uint64_t key, const BucketRate& rate, uint64_t now_ns);
 
  private:
-  // fingerprint: 60 bits of the key, 4 of the rate's shift; 0 = free. A rate with another unit is another bucket.
+  // fingerprint: 59 bits of the key, one while the bucket is only begun, 4 of the rate's shift; 0 = free. A rate with
+  // another unit is another bucket.
   struct alignas(16) Slot {
     std::atomic<uint64_t> fingerprint, full_at;
   };
@@ -69,11 +70,9 @@ class Buckets {
   Buckets(void* memory, size_t size);
   [[nodiscard]] Slot* set_of(uint64_t key) const;
   [[nodiscard]] static Slot* find(Slot* set, uint64_t fingerprint, Entry& seen);
-  [[nodiscard]] static Slot* make_room(Slot* set, uint64_t now_ns, Entry& seen, bool& evicted);
+  [[nodiscard]] static Slot* make_room(Slot* set, uint64_t fingerprint, uint64_t now_ns, Entry& seen, bool& evicted);
   static bool exchange(Slot& slot, Entry expected, Entry wanted);
-  static bool take_out(Slot& slot, uint64_t fingerprint, const BucketRate& rate, uint64_t now, uint64_t& debt);
-  static void merge_twins(Slot* set, size_t mine, uint64_t fingerprint, const BucketRate& rate, uint64_t now,
-                          BucketAnswer& answer);
+  static bool is_alone(Slot* set, const Slot* mine, uint64_t fingerprint);
 
   void* memory_;
   size_t size_;

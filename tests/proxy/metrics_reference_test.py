@@ -18,7 +18,7 @@ HEAD = """# Metrics
 
 <!-- Written by tests/proxy/metrics_reference_test.py --write from a scrape of a running gateway; the test fails when this page and a scrape differ. -->
 
-Both planes have a `/metrics` of their own, in Prometheus' text format. A label's values come from closed lists, or are bounded: routes and clusters by the slots of the
+Both planes have a `/metrics` of their own, in Prometheus' text format. A label's values come from closed lists, or are bounded: routes, clusters and rate limits by the slots of the
 counter pages, certificates to 1,000, reasons of problems to 64.
 """
 

@@ -41,13 +41,11 @@ std::optional<std::string_view> header(const http::Fields& fields, std::string_v
   char* at = begin;
   for (const http::Field& field : fields.all()) {
     if (!is_named(field, name, token)) continue;
-    if (at != begin) {
-      *at++ = ',';
-      *at++ = ' ';
-    }
     at = std::copy(field.value.begin(), field.value.end(), at);
+    *at++ = ',';
+    *at++ = ' ';
   }
-  return std::string_view(begin, static_cast<size_t>(at - begin));
+  return std::string_view(begin, static_cast<size_t>(at - begin) - 2);
 }
 
 uint64_t seconds_of_a_bucket(const ir::Limit& config) {
