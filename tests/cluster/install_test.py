@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The chart installed by `helm install --wait` on a real API server, its Pods run as their spec says (pod.py) from the image that hack/image makes: two replicas
-serve an Ingress, plain and with TLS, and a Route; a second release has a class of its own; only the control plane sees a token; a killed control plane costs nothing; `helm upgrade --wait` and the drain of
-a node under load fail no request; uninstalling leaves nothing that runs. Re-runs itself inside `hack/kube netns`."""
+"""The chart installed by the commands of docs/install.md (`helm install --wait`) on a real API server, its Pods run as their spec says (pod.py) from the image that
+hack/image makes: two replicas serve an Ingress, plain and with TLS, a Route, and a RateLimitPolicy; only the control plane sees a token; a killed control plane costs
+nothing; `helm upgrade --wait` and the drain of a node under load fail no request; uninstalling leaves nothing that runs. Re-runs itself inside `hack/kube netns`."""
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import ssl
@@ -141,11 +142,36 @@ class Install(unittest.TestCase):
                 pass
         return out
 
-    def metric(self, address, port, name):
+    def metric(self, address, port, name, *labels):
         text = self.ask(address, 'admin', '/metrics', port)[2].decode()
-        return [float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if line.startswith(name)]
+        return [float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if line.startswith(name) and all(one in line for one in labels)]
 
     # ---- what is looked at, in this order
+
+    def first_steps(self):
+        """The commands of docs/install.md as they stand there, but for the images, a quicker end of Pods, and the address."""
+        section = slurp(os.path.join(ROOT, 'docs', 'install.md')).split('## First steps')[1].split('\n## ')[0]
+        install, look = re.findall(r'```sh\n(.*?)```', section, re.S)
+        self.assertEqual(len(re.findall(r'^(?:helm|kubectl) ', install, re.M)), 5)
+        for name, path in zip(('tls.crt', 'tls.key'), make_certificate(self.work, 'hello.example')):
+            shutil.copy(path, os.path.join(self.work, name))
+        os.symlink(os.path.join(ROOT, 'helm'), os.path.join(self.work, 'helm'))
+
+        def shell(text):
+            env = {**os.environ, **self.env, **chart.home()[1], 'PATH': self.state + os.pathsep + os.environ['PATH']}
+            done = subprocess.run(['bash', '-ec', text], cwd=self.work, env=env, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr + self.logs())
+            return done.stdout
+        out = shell(install.replace('REGISTRY/sluice', 'sluice --set preStopSeconds=3 --set workers=2 --set timeouts.drain=20s').replace('--image=nginx', '--image=origin:hello'))
+        self.assertIn('kubectl rollout status', out)
+        status = json.loads(self.kubectl('get', 'deployment', 'web-sluice', '-n', NS, '-o', 'json'))['status']
+        self.assertEqual((status['readyReplicas'], status['availableReplicas']), (2, 2))
+        self.until(lambda: len(self.ready_addresses()) == 2, 'the Service has both Pods')  # their controller is another one than helm waits for
+        shell('kubectl wait ratelimitpolicy/hello --for=condition=Programmed --timeout=30s')
+        for address in self.ready_addresses():
+            ask = lambda: shell(look.replace('ADDRESS:443', f'{address}:8443')).lower()
+            self.until(lambda: ' hello\n' in ask(), f'a live Pod answers over TLS at {address}')
+            self.assertIn('ratelimit-policy: "hello.per-client";q=20', ask())
 
     def isolation(self):
         for pod in self.node.pods.values():
@@ -204,11 +230,29 @@ class Install(unittest.TestCase):
         self.apply(ingress('broken', 'broken.example', 'missing'))
         self.until(lambda: 'missing' in self.kubectl('get', 'events', '--field-selector', 'involvedObject.name=broken,source=sluice.dev/ingress-controller', '-o', 'json'), 'an Event tells of it')
 
+    def limits(self):
+        """A RateLimitPolicy on an Ingress: each replica admits its burst, then answers 429; both are counted in /metrics."""
+        self.apply(ingress('limited', 'limited.example', 'web'), {
+            'apiVersion': 'sluice.dev/v1alpha1', 'kind': 'RateLimitPolicy', 'metadata': {'name': 'few', 'namespace': 'default'}, 'spec': {
+                'targetRefs': [{'group': 'networking.k8s.io', 'kind': 'Ingress', 'name': 'limited'}], 'limits': [{'name': 'day', 'requests': 5, 'per': '24h', 'keys': [{'type': 'ClientIP'}]}]}})
+        self.kubectl('wait', 'ratelimitpolicy/few', '--for=condition=Programmed', '--timeout=30s')
+        for address in self.ready_addresses():
+            self.until(lambda: self.ask(address, 'limited.example')[0] in (200, 429), 'the limited Ingress answers')  # the other replica may be later
+            answers = [self.ask(address, 'limited.example') for _ in range(12)]
+            counted = lambda decision: self.metric(address, 9090, 'sluice_rate_limit_decisions_total', 'limit="default/few/day"', f'decision="{decision}"')
+            self.assertEqual(counted('admitted'), [5])
+            self.assertGreaterEqual(counted('limited')[0], 7)
+            status, headers, body = answers[-1]
+            self.assertEqual((status, {s for s, _, _ in answers}), (429, {200, 429}))
+            self.assertGreater(int(headers['retry-after']), 3600)
+            self.assertIn('r=0', headers['ratelimit'])
+            self.assertIn(b'rate_limited', body)
+
     def has_the_rights(self):
         """The ServiceAccount's own token did all that: nothing was refused to it."""
         for pod in self.node.pods.values():
             log = slurp(pod.containers[0].log)
-            self.assertNotIn('403', log)
+            self.assertNotIn('answered 403', log)
             self.assertNotIn('orbidden', log)
             self.assertEqual(set(self.metric(pod.address, 9091, 'sluice_controlplane_kind_listed')), {1.0})
             self.assertEqual(self.metric(pod.address, 9091, 'sluice_controlplane_api_connected'), [1.0])
@@ -282,13 +326,10 @@ class Install(unittest.TestCase):
         self.assertEqual(self.kubectl('get', 'routes', '-A', '-o', 'name').split(), ['route.sluice.dev/shop'])
 
     def test_life_of_a_release(self):
-        notes = self.helm('install', 'web', chart.CHART, '--create-namespace', '--wait', '--timeout', '3m', '--set', 'preStopSeconds=3', '--set', 'workers=2', '--set', 'timeouts.drain=20s')
-        self.assertIn('kubectl rollout status', notes)
-        self.until(lambda: len(self.ready_addresses()) == 2, 'the Service has both Pods')  # their controller is another one than helm waits for
-        status = json.loads(self.kubectl('get', 'deployment', 'web-sluice', '-n', NS, '-o', 'json'))['status']
-        self.assertEqual((status['readyReplicas'], status['availableReplicas']), (2, 2))
+        self.first_steps()
         self.isolation()
         self.serves()
+        self.limits()
         self.has_the_rights()
         self.second_release()
         self.control_plane_is_replaced()

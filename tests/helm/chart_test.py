@@ -30,6 +30,7 @@ REFUSED = [
     ('another workload', 'kind: StatefulSet', "at '/kind': value must be one of 'Deployment', 'DaemonSet'"),
     ('a short digest', 'image: {digest: "sha256:0123"}', "at '/image/digest': 'sha256:0123' does not match pattern"),
     ('root', 'controlPlane: {uid: 0}', "at '/controlPlane/uid': minimum: got 0, want 1"),
+    ('buckets that are no power of two', 'dataPlane: {rateLimitKeys: 100000}', "at '/dataPlane/rateLimitKeys': value must be one of 1024, 2048"),
     ('a Service of another type', 'service: {type: ExternalName}', "at '/service/type': value must be one of 'LoadBalancer', 'NodePort', 'ClusterIP'"),
     ('a Secret without a namespace', 'defaultSslCertificate: wildcard', "at '/defaultSslCertificate': 'wildcard' does not match pattern"),
     ('a namespace twice', 'watchNamespaces: [a, a]', "at '/watchNamespaces': items at 0 and 1 are equal"),

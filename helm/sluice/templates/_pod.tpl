@@ -99,6 +99,7 @@ args:
 - --admin-port={{ int64 .Values.dataPlane.adminPort }}
 - --admin-bind=$(POD_IP)
 - --log-level={{ .Values.dataPlane.logLevel }}
+- --rate-limit-keys={{ int64 .Values.dataPlane.rateLimitKeys }}
 {{- if not .Values.dataPlane.persistSecrets }}
 - --no-persist-secrets
 {{- end }}
