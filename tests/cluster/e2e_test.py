@@ -167,6 +167,37 @@ class Cluster(unittest.TestCase):
         self.kubectl('delete', 'ingress', 'counted')
         self.wait(lambda: problem not in (now := self.metrics(9091)) or now[problem] == before.get(problem, 0), 'the problem is gone with its object')
 
+    def conditions(self, kind, name):
+        return {c['type']: c for c in json.loads(self.kubectl('get', kind, name, '-o', 'json')).get('status', {}).get('conditions', [])}
+
+    def test_rate_limit_policy(self):
+        answer = {'name': 'all', 'filters': [{'type': 'DirectResponse', 'directResponse': {'statusCode': 200, 'body': 'hello'}}]}
+        self.apply([route('limited', ['limited.example'], [answer])])
+        self.kubectl('wait', 'route/limited', '--for=condition=Programmed', '--timeout=30s')
+        self.assertNotIn('ratelimit-policy', self.ask('limited.example')[1])
+        target = {'group': 'sluice.dev', 'kind': 'Route', 'name': 'limited'}
+        policy = lambda burst, *more: {'apiVersion': 'sluice.dev/v1alpha1', 'kind': 'RateLimitPolicy', 'metadata': {'name': 'limited', 'namespace': 'default'},
+                                       'spec': {'targetRefs': [target, *more], 'limits': [{'name': 'all', 'requests': 1, 'per': '1h', 'burst': burst}]}}
+        # In force on the wire once it says so: exact to the token.
+        self.apply([policy(2)])
+        self.kubectl('wait', 'rlp/limited', '--for=condition=Programmed', '--timeout=30s')
+        self.assertEqual([self.ask('limited.example')[0] for _ in range(4)], [200, 200, 429, 429])
+        status, headers, _ = self.ask('limited.example')
+        self.assertTrue(int(headers['retry-after']) > 0 and headers['ratelimit-policy'] == '"limited.all";q=2;w=7200', headers)
+        # Changed, with a target that only the operator's namespaces may have: the other still counts.
+        self.apply([policy(3, {'group': 'networking.k8s.io', 'kind': 'IngressClass', 'name': 'sluice'})])
+        self.wait(lambda: self.conditions('rlp', 'limited').get('PartiallyInvalid', {}).get('reason') == 'RefNotPermitted', 'the class is refused')
+        self.kubectl('wait', 'rlp/limited', '--for=condition=Programmed', '--timeout=30s')
+        conditions = self.conditions('rlp', 'limited')
+        self.assertEqual((conditions['Accepted']['status'], conditions['Programmed']['observedGeneration']), ('True', 2))
+        self.assertEqual([self.ask('limited.example')[0] for _ in range(2)], [200, 429], 'the same bucket, one larger')
+        ancestors = json.loads(self.kubectl('get', 'rlp', 'limited', '-o', 'json'))['status']['ancestors']
+        self.assertEqual([a['ancestorRef'] for a in ancestors], [target])
+        self.wait(lambda: 'RefNotPermitted' in self.kubectl('get', 'events', '--field-selector', 'involvedObject.name=limited', '-o', 'json'), 'an Event tells it')
+        self.kubectl('delete', 'rlp', 'limited')
+        self.wait(lambda: self.ask('limited.example')[0] == 200, 'a deleted policy limits no more')
+        self.assertEqual({self.ask('limited.example')[0] for _ in range(5)}, {200})
+
     def test_life_of_an_ingress(self):
         # creation: a live pod answers
         self.apply([self.deployment('web', 'v1'), self.service('web'), ingress('web', 'web.example', 'web')])
