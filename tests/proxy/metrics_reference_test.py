@@ -50,7 +50,9 @@ class Running(Gateway):
 
     def __init__(self, origin):
         self.origin = origin
-        super().__init__([CLASS] + service('web', origin.ports) + [ingress('web', 'a.example', 'web', tls='cert'), ingress('plain', 'c.example', 'web'), ingress('bad', 'b.example', 'absent')], https=True,
+        policy = {'apiVersion': 'sluice.dev/v1alpha1', 'kind': 'RateLimitPolicy', 'metadata': {'name': 'clients', 'namespace': 'default'},
+                  'spec': {'targetRefs': [{'group': 'networking.k8s.io', 'kind': 'Ingress', 'name': 'plain'}], 'limits': [{'name': 'all', 'requests': 1000}]}}
+        super().__init__([CLASS, policy] + service('web', origin.ports) + [ingress('web', 'a.example', 'web', tls='cert'), ingress('plain', 'c.example', 'web'), ingress('bad', 'b.example', 'absent')], https=True,
                          args=['--controlplane-admin-port', '0'])
         cert, key = make_certificate(self.work, 'a.example')
         self.write('secret.json', [tls_secret('cert', cert, key)])
