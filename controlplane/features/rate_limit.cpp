@@ -21,7 +21,7 @@ constexpr std::array<Row, 16> kRows = {{
     {"limits[].burst", "1 to 1000000", "the limit's requests", "So many at once after a rest: the size of the bucket."},
     {"limits[].keys[].type", "ClientIP, Header, Cookie, Method, Path, Host", "[{type: ClientIP}]",
      "At most 4: each combination of their values has a bucket of its own. An empty list: one bucket for all. Path is "
-     "the path as the client asked for it, without query. A header or cookie is whatever the client says."},
+     "the normalised path before any rewrite, without query. A header or cookie is whatever the client says."},
     {"limits[].keys[].name", "string", "required for Header and Cookie", "Of the header (any case) or cookie."},
     {"limits[].keys[].ipv4PrefixLength", "1 to 32", "32",
      "ClientIP: addresses that share so many bits are one client."},
