@@ -485,7 +485,7 @@ TEST_F(RateLimitTest, DISABLED_Cost) {
                                                   v4(10, static_cast<uint8_t>(client >> 16),
                                                      static_cast<uint8_t>(client >> 8), static_cast<uint8_t>(client)),
                                                   nullptr});
-        Context context(arena, head, begin);
+        Context context(arena, head, now += 1000);
         (void)made->on_request_head(context, true);
         http::ResponseHead back(arena);
         (void)made->on_response_head(context, back, true);
