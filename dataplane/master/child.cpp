@@ -93,8 +93,8 @@ void set_title(const std::string& role) {
   if (g_title_begin != nullptr) {
     const std::string title = "sluice-dataplane: " + role;
     const size_t used = std::min(title.size(), g_title_size - 1);
-    std::memcpy(g_title_begin, title.data(), used);
-    std::memset(g_title_begin + used, 0, g_title_size - used);
+    std::memset(g_title_begin, 0, g_title_size);
+    title.copy(g_title_begin, used);
   }
   prctl(PR_SET_NAME, ("sluice: " + role).c_str());  // cut to 15 bytes by the kernel
 }
