@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include <arpa/inet.h>
@@ -41,8 +42,8 @@ int run_master(const std::vector<std::string>& arguments) {
   master::set_title("master");
   return master::run(options);
 }
-}  // namespace
 
+// Roles of this program; nullopt: run the tests.
 std::optional<int> run_role(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (option(arguments, "check-handover")) return 0;
@@ -69,7 +70,6 @@ std::optional<int> run_role(int argc, char** argv) {
   return run_worker(index);
 }
 
-namespace {
 template <class Root>
 void finish(publish::StateParts& into, ir::PartKind kind, const typename Root::NativeTableType& root) {
   flatbuffers::FlatBufferBuilder builder;
@@ -277,3 +277,9 @@ bool eventually(const std::function<bool()>& condition, int seconds) {
 }
 
 }  // namespace sluice::test
+
+int main(int argc, char** argv) {
+  if (const auto code = sluice::test::run_role(argc, argv)) return *code;
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

@@ -1,5 +1,5 @@
 // A control plane's publisher in the test's process (its own thread) and a data plane beside it: this test program
-// started again in its roles.
+// started again in its roles, which main() here tells from running the tests.
 #pragma once
 #include <condition_variable>
 #include <csignal>
@@ -7,7 +7,6 @@
 #include <future>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,8 +19,6 @@
 
 namespace sluice::test {
 
-// Roles of this program; nullopt: run the tests.
-[[nodiscard]] std::optional<int> run_role(int argc, char** argv);
 // The worker of this program; its descriptors are there from master::kFirstChildFd on. Each program has its own.
 [[nodiscard]] int run_worker(unsigned index);
 

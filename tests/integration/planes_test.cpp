@@ -47,9 +47,3 @@ TEST_F(PlanesTest, RefusedStateLeavesTheOldOne) {
 
 }  // namespace
 }  // namespace sluice::test
-
-int main(int argc, char** argv) {
-  if (const auto code = sluice::test::run_role(argc, argv)) return *code;
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}

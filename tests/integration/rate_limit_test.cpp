@@ -256,9 +256,3 @@ INSTANTIATE_TEST_SUITE_P(Workers, LimitsTest, ::testing::Values(1u, 2u, 4u));
 
 }  // namespace
 }  // namespace sluice::test
-
-int main(int argc, char** argv) {
-  if (const auto code = sluice::test::run_role(argc, argv)) return *code;
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}

@@ -10,23 +10,7 @@
 namespace sluice {
 namespace {
 
-constexpr const char* kObjects = R"(
-{kind: Options, base: true}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: cert}
-type: kubernetes.io/tls
-stringData: {tls.crt: "@certs/a.example.com.crt", tls.key: "@certs/a.example.com.key"}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web}
-spec:
-  ingressClassName: sluice
-  tls: [{hosts: [a.example.com], secretName: cert}]
-  rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
-)";
+const std::string kObjects = std::string("{kind: Options, base: true}") + test::kTlsIngress;
 
 struct CertificateTest : testing::Test {
   CertificateTest() : objects(test::read_objects(kObjects, std::string(SLUICE_SOURCE_DIR) + "/tests/golden")) {}

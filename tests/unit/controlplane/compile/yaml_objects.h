@@ -23,6 +23,23 @@ struct Objects {
 };
 // `dir`: where "@file" values of a Secret's stringData are read from. Throws std::runtime_error on a broken test file.
 [[nodiscard]] Objects read_objects(const std::string& yaml, const std::string& dir);
+// Documents for it: an Ingress with TLS, and the Secret of its certificate. Goes behind the Options.
+inline constexpr const char* kTlsIngress = R"(
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: cert}
+type: kubernetes.io/tls
+stringData: {tls.crt: "@certs/a.example.com.crt", tls.key: "@certs/a.example.com.key"}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  ingressClassName: sluice
+  tls: [{hosts: [a.example.com], secretName: cert}]
+  rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
+)";
 void put(store::Snapshot& snapshot, store::Object object);
 
 }  // namespace sluice::test
