@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "common/ir/verify.h"
 #include "controlplane/admin/admin_server.h"
 #include "controlplane/admin/condition.h"
+#include "controlplane/admin/inspect.h"
 #include "controlplane/admin/metrics.h"
 #include "controlplane/config/option_table.h"
 #include "controlplane/config/options.h"
@@ -26,6 +28,8 @@
 #include "controlplane/resolve/own_addresses.h"
 #include "controlplane/resolve/system_lookup.h"
 #include "controlplane/source/folder_source.h"
+#include "controlplane/status/address_source.h"
+#include "controlplane/status/leases.h"
 #include "controlplane/status/status_writer.h"
 
 namespace sluice {
@@ -38,8 +42,11 @@ struct Flags {
   std::optional<uint32_t> workers;
   std::string default_backend, default_certificate, controller_name = config::kControllerName;
   uint32_t dataplane_uid = 0;
+  // The leader's Lease, and what the replicas' Leases have in common; empty = there is no other replica.
+  std::string replicas_of;
   std::optional<uint16_t> admin_port;
-  std::string admin_bind = "127.0.0.1";
+  std::string admin_bind = "127.0.0.1", admin_socket;
+  std::vector<std::string> arguments;  // our command line
   std::string print_reference;
   std::vector<config::AddressRange> own_addresses;  // found at the start
   std::string own_namespace;                        // the same
@@ -66,11 +73,17 @@ void declare(CLI::App& app, Flags& flags) {
   app.add_option("--controller-name", flags.controller_name, "IngressClasses with this controller are ours")
       ->capture_default_str();
   app.add_option("--dataplane-uid", flags.dataplane_uid, "uid that may connect to the socket; 0 = our own");
+  app.add_option(
+      "--replicas-of", flags.replicas_of,
+      "several replicas, of which one writes status: name of its Lease, in the namespace POD_NAMESPACE; each "
+      "replica has a Lease named POD_NAME (both, and POD_UID, from the environment); absent = one replica");
   app.add_option("--admin-port", flags.admin_port,
                  "/healthz, /readyz, /metrics of the control plane; 0 = any free port; absent = none");
   app.add_option("--admin-bind", flags.admin_bind,
                  "address of the admin port; in a Pod: its IP, for probes and scrapes")
       ->capture_default_str();
+  app.add_option("--admin-socket", flags.admin_socket,
+                 "unix socket for operators (sluice status, dump, log-level); absent = none");
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->capture_default_str();
   app.add_flag("--print-ports", flags.print_ports, "one line of JSON on stdout with the ports, once it serves");
   app.add_flag("--allow-test-filters", flags.allow_test_filters)->group("");
@@ -152,8 +165,10 @@ void warn_of(const config::Options& options) {
 // that way.
 class ConfigWatch {
  public:
-  ConfigWatch(boost::asio::io_context& io, const Flags& flags, loop::Loop& loop)
-      : timer_(io), flags_(flags), loop_(loop), seen_(stamp()) {
+  // `addresses` may be null. `taken` hears of each file, whether its options are in force.
+  ConfigWatch(boost::asio::io_context& io, const Flags& flags, loop::Loop& loop, status::AddressSource* addresses,
+              std::function<void(bool)> taken)
+      : timer_(io), flags_(flags), loop_(loop), addresses_(addresses), taken_(std::move(taken)), seen_(stamp()) {
     wait();
   }
 
@@ -183,17 +198,21 @@ class ConfigWatch {
     if (now == seen_) return;
     seen_ = now;
     auto options = make_options(flags_);
+    taken_(options.has_value());
     if (!options) {
       log::error("options file refused; the old options stay", {{"error", options.error().message}});
       return;
     }
     log::info("options file taken", {{"file", flags_.config_file}});
     warn_of(*options);
+    if (addresses_ != nullptr) addresses_->set(*options);
     loop_.set_options(std::move(*options));
   }
   boost::asio::steady_timer timer_;
   const Flags& flags_;
   loop::Loop& loop_;
+  status::AddressSource* addresses_;
+  std::function<void(bool)> taken_;
   Stamp seen_;
 };
 
@@ -227,14 +246,25 @@ class PortPrinter {
 class Admin {
  public:
   explicit Admin(const loop::Loop& loop) : loop_(loop) {}
+  void options_taken(bool taken) { options_refused_ = !taken; }
   // `cluster` null: the source is a folder.
   void source(const kube::ClusterSource* cluster) { cluster_ = cluster; }
+  // Null: there is no other replica.
+  void leases(const status::Leases* leases) { leases_ = leases; }
   Status listen(boost::asio::io_context& io, const Flags& flags) {
     auto server = admin::AdminServer::listen(io, flags.admin_bind, *flags.admin_port,
-                                             [this](std::string_view path) { return answer(path); });
+                                             [this](const admin::Request& request) { return answer(request.path); });
     if (!server) return std::unexpected(server.error());
     server_ = std::move(*server);
     log::info("admin port", {{"address", flags.admin_bind}, {"port", server_->port()}});
+    return {};
+  }
+  Status listen_operators(boost::asio::io_context& io, const Flags& flags) {
+    inspected_ = {SLUICE_VERSION, flags.arguments, flags.config_file, &loop_.problems()};
+    auto server = admin::AdminServer::listen(
+        io, flags.admin_socket, [this](const admin::Request& request) { return answer_operator(request); });
+    if (!server) return std::unexpected(server.error());
+    operator_ = std::move(*server);
     return {};
   }
   [[nodiscard]] uint16_t port() const { return server_ ? server_->port() : 0; }
@@ -272,6 +302,17 @@ class Admin {
     for (const std::string& line : missing) body += "- " + line + "\n";
     return {503, std::move(body)};
   }
+  admin::Answer answer_operator(const admin::Request& request) const {
+    const char* const type = "application/json";
+    if (request.path == "/log-level") return admin::answer_log_level(request);
+    if (request.put) return {405, "PUT is for /log-level\n"};
+    if (request.path == "/status") return {200, admin::status_json(condition(), inspected_), type};
+    if (request.path == "/dump") {
+      const admin::Condition now = condition();
+      return {200, admin::dump_json(now, inspected_, metrics_.render(now)), type};
+    }
+    return answer(request.path);
+  }
   admin::Condition condition() const {
     admin::Condition out;
     if (cluster_ != nullptr) {
@@ -288,12 +329,18 @@ class Admin {
     out.listed = loop_.synced();
     for (size_t i = 0; i < store::kKinds; ++i) out.objects[i] = loop_.store().size(static_cast<store::Kind>(i));
     for (const store::Problem& problem : loop_.problems()) ++out.problems[{problem.reason, problem.severity}];
+    out.leads = leases_ != nullptr ? leases_->leading() : out.in_cluster;
+    if (leases_ != nullptr) {
+      out.leader = leases_->leader();
+      out.lease_failures = leases_->counts().failures;
+    }
     out.newest = figures.newest;
     out.acknowledged = figures.acknowledged;
     out.part_bytes = figures.part_bytes;
     out.hosts = figures.hosts;
     out.clusters = figures.clusters;
     out.certificates = figures.certificates;
+    out.options_refused = options_refused_;
     out.dataplane_connected = connected_;
     out.workers_ready = report_.workers_ready;
     out.workers_total = report_.workers_total;
@@ -302,10 +349,12 @@ class Admin {
 
   const loop::Loop& loop_;
   const kube::ClusterSource* cluster_ = nullptr;
+  const status::Leases* leases_ = nullptr;
   admin::Metrics metrics_;
-  std::unique_ptr<admin::AdminServer> server_;
+  admin::Inspected inspected_;
+  std::unique_ptr<admin::AdminServer> server_, operator_;
   publish::DataplaneReport report_;
-  bool connected_ = false;
+  bool connected_ = false, options_refused_ = false;
 };
 
 int fail_start(const Error& error) {
@@ -358,6 +407,67 @@ Result<Sources> make_sources(boost::asio::io_context& io, const Flags& flags, co
   return out;
 }
 
+// Conditions, addresses and Events exist only where there is an API server.
+struct Statuses {
+  std::unique_ptr<status::Leases> leases;  // null: there is one replica
+  std::unique_ptr<status::StatusWriter> writer;
+  std::unique_ptr<status::AddressSource> addresses;
+};
+
+// Null: there is one replica.
+Result<std::unique_ptr<status::Leases>> make_leases(boost::asio::io_context& io, const Flags& flags,
+                                                    const Sources& sources) {
+  if (flags.replicas_of.empty()) return std::unique_ptr<status::Leases>();
+  const auto environment = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  status::Identity self{sources.own_namespace, flags.replicas_of, environment("POD_NAME"), environment("POD_UID")};
+  if (self.ns.empty() || self.pod.empty())
+    return fail("--replicas-of needs POD_NAME and POD_NAMESPACE in the environment");
+  if (self.group.size() > 63 || self.group == self.pod)
+    return fail("--replicas-of: at most 63 bytes, and not the name of a Pod");
+  return status::make_leases(io, *sources.transport, {.self = std::move(self)});
+}
+
+Result<Statuses> make_statuses(boost::asio::io_context& io, const Flags& flags, const Sources& sources,
+                               const config::Options& options) {
+  Statuses out;
+  if (!sources.transport) return out;
+  auto leases = make_leases(io, flags, sources);
+  if (!leases) return std::unexpected(leases.error());
+  out.leases = std::move(*leases);
+  char host[256] = "sluice";
+  gethostname(host, sizeof host - 1);
+  out.writer = status::make_status_writer(
+      io, *sources.transport, {.controller_name = options.controller_name, .host = host, .leases = out.leases.get()});
+  out.addresses = std::make_unique<status::AddressSource>(
+      io, *sources.transport, kube::ReflectorTimings(),
+      [writer = out.writer.get()](std::optional<status::Addresses> now) { writer->set_addresses(std::move(now)); });
+  out.addresses->set(options);
+  return out;
+}
+
+// `statuses` must outlive the loop.
+loop::Loop::Callbacks tell_statuses(const Statuses& statuses, bool by_namespace) {
+  loop::Loop::Callbacks told;
+  if (!statuses.writer) return told;
+  told.translated = [&statuses, by_namespace](const store::Snapshot& snapshot,
+                                              const translate::Translation& translation,
+                                              const std::vector<store::Problem>& undecodable, ir::StateId id) {
+    if (statuses.leases) statuses.leases->seen(id.sequence, status::versions_of(snapshot, by_namespace));
+    statuses.writer->update(status::wanted_of(translation, undecodable, snapshot, statuses.addresses->wanted()),
+                            id.sequence);
+  };
+  if (statuses.leases) {
+    told.touched = [&statuses, by_namespace](const store::Snapshot& snapshot, ir::StateId id) {
+      statuses.leases->seen(id.sequence, status::versions_of(snapshot, by_namespace));
+    };
+    statuses.leases->start([&statuses] { statuses.writer->replicas_changed(); });
+  }
+  return told;
+}
+
 int run(Flags& flags) {
   auto options = make_options(flags);
   if (!options) return fail_start(options.error());
@@ -368,14 +478,10 @@ int run(Flags& flags) {
   options->own_addresses = flags.own_addresses = sources->own_addresses;
   options->own_namespace = flags.own_namespace = sources->own_namespace;
 
-  // Conditions and Events exist only where there is an API server.
-  std::unique_ptr<status::StatusWriter> status_writer;
-  if (sources->transport) {
-    char host[256] = "sluice";
-    gethostname(host, sizeof host - 1);
-    status_writer = status::make_status_writer(io, *sources->transport,
-                                               {.controller_name = options->controller_name, .host = host});
-  }
+  auto statuses = make_statuses(io, flags, *sources, *options);
+  if (!statuses) return fail_start(statuses.error());
+  const std::unique_ptr<status::StatusWriter>& status_writer = statuses->writer;
+  const std::unique_ptr<status::Leases>& leases = statuses->leases;
   PortPrinter printer;
   std::unique_ptr<loop::Loop> loop;
   std::unique_ptr<Admin> admin;
@@ -387,6 +493,7 @@ int run(Flags& flags) {
     if (report.acknowledged.boot != loop->figures().newest.boot) return;
     loop->acknowledged(report.acknowledged);
     admin->acknowledged(report.acknowledged);
+    if (leases) leases->acknowledged(report.acknowledged.sequence);
     if (status_writer) status_writer->acknowledged(report.acknowledged.sequence);
     if (flags.print_ports) printer.report(report);
   };
@@ -402,30 +509,37 @@ int run(Flags& flags) {
   auto publisher = publish::Publisher::listen(io, flags.socket, flags.dataplane_uid, std::move(callbacks));
   if (!publisher) return fail_start(publisher.error());
 
-  loop::Loop::Callbacks told;
-  if (status_writer) {
-    told.translated = [&](const store::Snapshot& snapshot, const translate::Translation& translation,
-                          const std::vector<store::Problem>& undecodable, ir::StateId id) {
-      status_writer->update(status::wanted_of(translation, undecodable, snapshot), id.sequence);
-    };
-  }
+  loop::Loop::Callbacks told = tell_statuses(*statuses, !options->watch_namespaces.empty());
   told.measured = [&](const loop::Round& round) { admin->measured(round); };
   resolve::Names names(io, resolve::make_system_lookup(io));
   loop = std::make_unique<loop::Loop>(io, std::move(*options), *sources->source, &names, **publisher, std::move(told));
   admin = std::make_unique<Admin>(*loop);
   admin->source(sources->cluster);
+  admin->leases(leases.get());
   if (flags.admin_port) {
     if (auto status = admin->listen(io, flags); !status) return fail_start(status.error());
     printer.own_admin(admin->port());
   }
+  // Traffic and changes do not need it.
+  if (!flags.admin_socket.empty()) {
+    if (auto status = admin->listen_operators(io, flags); !status)
+      log::error("admin socket", {{"error", status.error().message}});
+  }
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
-  signals.async_wait([&](const boost::system::error_code&, int) { io.stop(); });
+  signals.async_wait([&](const boost::system::error_code&, int) {
+    if (!leases) return io.stop();
+    status_writer->stop();
+    leases->leave([&] { io.stop(); });
+  });
   std::optional<ConfigWatch> watch;
-  if (!flags.config_file.empty()) watch.emplace(io, flags, *loop);
+  if (!flags.config_file.empty()) {
+    watch.emplace(io, flags, *loop, statuses->addresses.get(), [&](bool taken) { admin->options_taken(taken); });
+  }
   loop->start();
   io.run();
   sources->source->stop();
   names.stop();
+  if (statuses->addresses) statuses->addresses->stop();
   if (status_writer) status_writer->stop();
   if (sources->transport) sources->transport->shutdown();
   ::unlink(flags.socket.c_str());
@@ -438,6 +552,7 @@ int run(Flags& flags) {
 
 int main(int argc, char** argv) {
   sluice::Flags flags;
+  flags.arguments.assign(argv, argv + argc);
   CLI::App app("Sluice control plane " SLUICE_VERSION);
   sluice::declare(app, flags);
   app.set_version_flag("--version", SLUICE_VERSION);

@@ -16,6 +16,7 @@
 #include "common/ir/table_reason.h"
 #include "dataplane/agent/agent.h"
 #include "dataplane/http/error.h"
+#include "dataplane/http/grpc.h"
 #include "dataplane/master/child.h"
 #include "dataplane/master/master.h"
 #include "dataplane/worker/worker.h"
@@ -24,12 +25,12 @@ namespace {
 using namespace sluice;
 
 struct Flags {
-  std::string socket = "/run/sluice/push.sock", state, admin_bind = "127.0.0.1", log_level = "info", role;
+  std::string socket = "/run/sluice/push.sock", state, admin_bind = "127.0.0.1", admin_socket, log_level = "info", role;
   std::string print_reference;
   std::optional<uint16_t> admin_port;
   std::optional<uint32_t> control_uid;
   unsigned workers = 0, index = 0;
-  uint32_t rate_limit_keys = shared::Buckets::kDefaultKeys;
+  uint32_t rate_limit_keys = shared::Buckets::kDefaultKeys, metric_routes = shared::kDefaultRoutes;
   bool foreground = false, background = false, no_persist_secrets = false;
   int parent = 0, admin_fd = -1, handover = -1, check_handover = -1;
 };
@@ -43,7 +44,7 @@ std::string check_keys(const std::string& text) {
   return good && std::has_single_bit(keys) ? std::string() : text + " is no power of two from 1024 to 16777216";
 }
 
-int run_child(const Flags& flags) {
+int run_child(const Flags& flags, const std::vector<std::string>& arguments) {
   if (!master::enter_child(flags.parent)) return 1;
   if (flags.role == "agent") {
     master::set_title("agent");
@@ -51,6 +52,9 @@ int run_child(const Flags& flags) {
     options.channel_fd = master::kFirstChildFd;
     options.admin_fd = flags.admin_fd;
     options.socket = flags.socket;
+    options.admin_socket = flags.admin_socket;
+    options.version = SLUICE_VERSION;
+    options.arguments = arguments;
     options.state_dir = flags.state;
     options.control_uid = flags.control_uid;
     options.workers = flags.workers;
@@ -83,14 +87,20 @@ void print_reasons() {
       "and\n"
       "Event say why. Status: what is answered if nothing was sent yet and the object does not say otherwise (an "
       "Ingress\n"
-      "answers 503 where a Route answers 500); 0: no answer, the connection is closed.\n\n"
-      "| reason | status | meaning | set by objects |\n|---|---|---|---|\n",
+      "answers 503 where a Route answers 500); 0: no answer, the connection is closed. gRPC: `grpc-status` instead, "
+      "to\n"
+      "requests that were understood to be gRPC ([streaming.md](../streaming.md#grpc)). What to do about each: "
+      "[operations.md](../operations.md#reasons).\n\n"
+      "| reason | status | gRPC | meaning | set by objects |\n|---|---|---|---|---|\n",
       stdout);
   for (size_t i = 1; i < static_cast<size_t>(http::Reason::kCount); ++i) {
-    const http::ReasonInfo& info = http::describe(static_cast<http::Reason>(i));
+    const auto reason = static_cast<http::Reason>(i);
+    const http::ReasonInfo& info = http::describe(reason);
     const bool table = std::ranges::find(ir::kTableReasonWords, info.word) != ir::kTableReasonWords.end();
-    fmt::print("| `{}` | {} | {} | {} |\n", info.word, info.status, info.sentence.empty() ? "-" : info.sentence,
-               table ? "yes" : "");
+    const bool told = info.status != 0 && http::grpc::is_told_as_status(reason, info.status);
+    fmt::print("| `{}` | {} | {} | {} | {} |\n", info.word, info.status,
+               told ? http::grpc::digits(http::grpc::status_of(reason, info.status)) : "-",
+               info.sentence.empty() ? "-" : info.sentence, table ? "yes" : "");
   }
 }
 
@@ -104,6 +114,7 @@ int run_master(const Flags& flags, int argc, char** argv) {
   options.admin_port = flags.admin_port;
   options.admin_bind = flags.admin_bind;
   options.rate_limit_keys = flags.rate_limit_keys;
+  options.metric_routes = flags.metric_routes;
   options.handover_fd = flags.handover;
   if (flags.background && flags.handover < 0 && daemon(1, 1) != 0) {
     log::error("cannot go to the background");
@@ -124,6 +135,8 @@ int main(int argc, char** argv) {
   app.add_option("--state", flags.state, "folder for the last good state; absent = nothing is kept");
   app.add_option("--admin-port", flags.admin_port, "port of /healthz, /readyz, /metrics; 0 = any; absent = none");
   app.add_option("--admin-bind", flags.admin_bind, "its address")->capture_default_str();
+  app.add_option("--admin-socket", flags.admin_socket,
+                 "unix socket for operators (sluice status, table, dump, log-level); absent = none");
   app.add_option("--control-uid", flags.control_uid, "uid the control plane runs as; absent = our own");
   app.add_option("--workers", flags.workers,
                  "worker processes where the configuration does not say; 0 = by the CPU quota")
@@ -132,6 +145,10 @@ int main(int argc, char** argv) {
   app.add_option("--rate-limit-keys", flags.rate_limit_keys,
                  "rate limit buckets kept at once, 16 bytes each; a power of two from 1024 to 16777216")
       ->check(check_keys)
+      ->capture_default_str();
+  app.add_option("--metric-routes", flags.metric_routes,
+                 "routes with metrics of their own, those that came first; the others are counted together")
+      ->check(CLI::Range(uint32_t{0}, static_cast<uint32_t>(shared::kRouteSlots)))
       ->capture_default_str();
   CLI::Option* foreground = app.add_flag("--foreground", flags.foreground, "stay in the foreground (the default)");
   app.add_flag("--background", flags.background, "go to the background")->excludes(foreground);
@@ -161,8 +178,10 @@ int main(int argc, char** argv) {
   }
   log::set_level(level);
   if (!flags.role.empty()) {
+    // set_title writes over the arguments.
+    std::vector<std::string> kept(argv, argv + argc);
     master::init_title(argc, argv);
-    return run_child(flags);
+    return run_child(flags, kept);
   }
   std::vector<std::string> copies(argv, argv + argc);
   std::vector<char*> pointers;

@@ -45,13 +45,14 @@ THIRD = {
     're2/': ['dataplane/route/', 'dataplane/filters/', 'controlplane/translate/', 'controlplane/features/', 'common/ir/'],
     'nghttp2/': ['dataplane/http/h2/'],
     'prometheus/': ['dataplane/agent/', 'controlplane/admin/'],
-    'nlohmann/': ['controlplane/kube/', 'controlplane/status/', 'controlplane/admin/', 'dataplane/agent/'],
+    'nlohmann/': ['common/tool/', 'controlplane/kube/', 'controlplane/status/', 'controlplane/admin/', 'dataplane/agent/'],
     'flatbuffers/': ['common/ir/', 'controlplane/compile/', 'controlplane/translate/'],
     'xxhash.h': ['common/ir/', 'controlplane/compile/', 'controlplane/translate/', 'dataplane/shared/', 'dataplane/route/', 'dataplane/upstream/', 'dataplane/net/'],
     'CLI/': ['controlplane/main.cpp', 'dataplane/main.cpp', 'common/tool/main.cpp'],
 }
 # Single headers that a room may take from another although the rule says no, each with its reason.
 EXCEPTIONS = {
+    ('dataplane/http', 'dataplane/net/pending_buffer.h'),  # bytes in memory that are not sent yet: no socket
     ('dataplane/http', 'dataplane/net/timer_wheel.h'),   # an intrusive list node and a deadline: no socket, no clock of its own
     ('dataplane/filters', 'dataplane/route/regex.h'),    # RE2 behind one small class: the one place of the data plane that includes it
 }

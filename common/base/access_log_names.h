@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-inline constexpr std::array<std::string_view, 34> kAccessLogNames = {
+inline constexpr std::array<std::string_view, 35> kAccessLogNames = {
     "time",           // when the request began, RFC 3339 in UTC with microseconds
     "start_wall_us",  // the same as a number: microseconds since 1970
     "duration_us",    // from its first byte to the end of the answer
@@ -42,8 +42,9 @@ inline constexpr std::array<std::string_view, 34> kAccessLogNames = {
     "tls_version",
     "tls_cipher",
     "sni",
-    "worker_pid",  // which worker wrote the line
-    "rate_limit",  // namespace/policy/limit that refused, or would have in shadow mode (reason is not rate_limited)
+    "worker_pid",   // which worker wrote the line
+    "rate_limit",   // namespace/policy/limit that refused, or would have in shadow mode (reason is not rate_limited)
+    "grpc_status",  // number of a gRPC request's status, by its answer or by how it ended
 };
 
 [[nodiscard]] constexpr std::optional<size_t> access_log_name(std::string_view name) {

@@ -20,6 +20,7 @@ constexpr std::string_view kNames[] = {"debug", "info", "warning", "error", "off
 
 void set_level(Level level) { g_level.store(level, std::memory_order_relaxed); }
 Level level() { return g_level.load(std::memory_order_relaxed); }
+std::string_view level_name(Level level) { return kNames[static_cast<size_t>(level)]; }
 void set_component(std::string_view name) { component() = name; }
 
 bool parse_level(std::string_view text, Level& out) {

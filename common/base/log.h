@@ -24,6 +24,7 @@ struct Field {
 
 void set_level(Level level);
 [[nodiscard]] Level level();
+[[nodiscard]] std::string_view level_name(Level level);
 // "debug", "info", "warning", "error", "off"; false if unknown.
 bool parse_level(std::string_view text, Level& out);
 // Named once per process: "controlplane", "agent", "worker 1". Kept by value.

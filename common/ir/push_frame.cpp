@@ -27,8 +27,8 @@ Result<PushFrame> decode_frame(std::span<const std::byte> packet) {
   if (type < static_cast<uint16_t>(FrameType::hello) || type > static_cast<uint16_t>(FrameType::report)) {
     return fail("push frame: unknown type {}", type);
   }
-  if (static_cast<size_t>(frame.part) >= kParts)
-    return fail("push frame: unknown part {}", static_cast<int>(frame.part));
+  if (frame.part > PartKind::shard) return fail("push frame: unknown part {}", static_cast<int>(frame.part));
+  if (frame.shard >= kMaxShards) return fail("push frame: shard {}", frame.shard);
   if (frame.need_mask >> kParts != 0) return fail("push frame: need mask {:#x}", frame.need_mask);
   if (frame.reason > NackReason::internal) return fail("push frame: unknown reason {}", static_cast<int>(frame.reason));
   if (frame.text_size > sizeof frame.text) return fail("push frame: text of {} bytes", frame.text_size);

@@ -4,13 +4,14 @@
 // sequence). So nothing can be applied by halves, a lost frame cannot do harm, and every gap ends in the same way: the
 // agent says which parts it lacks.
 //
-//   server                               agent
-//     | <- Hello{version, boot, seq, hashes it holds}
-//     | -> State{boot, seq, hashes}        hashes first; sent once at connect (when there is a state) and for each new
-//     state | <- Need{boot, seq, mask}           only if parts are missing; the server may have moved on: it answers
-//     for its newest state | -> Part{boot, seq, kind, hash}+fd  one packet a part; then the agent has all, verifies,
-//     applies | <- Ack{boot, seq} | Nack{boot, seq, reason, text} | <- Report{...}                     after each
-//     change of the workers, and once a second while there are changes
+//   server                     agent
+//     <- Hello   {version, boot, seq, hashes it holds}
+//     -> State   {boot, seq, hashes}     sent once at connect (when there is a state) and for each new state
+//     <- Need    {boot, seq, masks}      if parts are missing: first of the three, then of the shards that the table
+//                                        names. The server may have moved on: the newer state is asked for then
+//     -> Part    {boot, seq, kind, shard, hash} + fd    one packet a part; with all of them the agent applies
+//     <- Ack     {boot, seq} | Nack {boot, seq, reason, text}
+//     <- Report  {...}                   after each change of the workers, and once a second while there are changes
 //
 // Rules: a newer State replaces one under way; within one boot id a sequence never goes back; a frame of another
 // version, size or order closes the connection and the agent reconnects (backoff 50 ms x2 to 2 s). Only a peer of the
@@ -27,13 +28,16 @@
 
 namespace sluice::ir {
 
-inline constexpr uint32_t kSchemaVersion = 1;       // of route_table.fbs
+inline constexpr uint32_t kSchemaVersion = 2;       // of route_table.fbs
 inline constexpr uint32_t kPushMagic = 0x534C5543;  // "SLUC"
-inline constexpr uint16_t kPushVersion = 1;
+inline constexpr uint16_t kPushVersion = 2;
 inline constexpr size_t kMaxPartBytes = size_t{1} << 30;
 
-enum class PartKind : uint8_t { table = 0, endpoints = 1, secrets = 2 };
+// A state has the first three once, and as many shards as its table names.
+enum class PartKind : uint8_t { table = 0, endpoints = 1, secrets = 2, shard = 3 };
 inline constexpr size_t kParts = 3;
+// So that three parts and all shards fit one packet: the kernel passes at most 253 descriptors (SCM_MAX_FD).
+inline constexpr size_t kMaxShards = 128;
 
 // XXH3-128 of a part's bytes. Equal = same content; both planes are one trust domain, so no keyed hash.
 struct ContentHash {
@@ -60,12 +64,14 @@ struct PushFrame {
   uint16_t version = kPushVersion;
   FrameType type{};
   StateId id;
-  std::array<ContentHash, kParts> hashes{};  // hello, state: of each part; part: only [kind]
-  std::array<uint64_t, kParts> sizes{};      // state, part
-  PartKind part{};                           // part
-  uint8_t need_mask = 0;                     // need: bit = 1 << PartKind
-  NackReason reason{};                       // nack
-  uint32_t text_size = 0;                    // nack: bytes of text
+  std::array<ContentHash, kParts> hashes{};             // hello, state: of each part; part: only [kind], shards none
+  std::array<uint64_t, kParts> sizes{};                 // state, part
+  std::array<uint64_t, kMaxShards / 64> need_shards{};  // need: bit i = shard i
+  PartKind part{};                                      // part
+  uint8_t need_mask = 0;                                // need: bit = 1 << PartKind
+  uint8_t shard = 0;                                    // part of kind shard: which
+  NackReason reason{};                                  // nack
+  uint32_t text_size = 0;                               // nack: bytes of text
   uint64_t published_ns = 0;  // state: CLOCK_MONOTONIC when the control plane published it (both ends share the kernel)
   // report
   uint32_t workers_ready = 0;  // workers that run `id`

@@ -1,5 +1,6 @@
 #include "common/ir/verify.h"
 
+#include <bit>
 #include <cstring>
 #include <memory>
 #include <tuple>
@@ -48,6 +49,17 @@ Result<const Root*> versioned_root(std::string_view what, std::span<const std::b
   return found;
 }
 
+Status http2(const Http2Settings* http2) {
+  if (http2 == nullptr) return {};
+  if (http2->concurrent_streams() < 1 || http2->concurrent_streams() > kMaxHttp2Streams)
+    return fail("{} concurrent streams", http2->concurrent_streams());
+  for (const auto& [name, bytes] :
+       {std::pair("stream", http2->stream_window()), std::pair("connection", http2->connection_window())}) {
+    if (bytes < kMinHttp2Window || bytes > kMaxHttp2Window) return fail("a {} window of {} bytes", name, bytes);
+  }
+  return {};
+}
+
 Status settings(const Settings* settings) {
   if (settings == nullptr) return {};  // all defaults
   if (settings->workers() > kMaxTableWorkers)
@@ -59,6 +71,7 @@ Status settings(const Settings* settings) {
       return fail("limit request_line {}", limits->request_line());
     if (limits->header_count() < 1 || limits->header_count() > kMaxHeaderCount)
       return fail("limit header_count {}", limits->header_count());
+    if (limits->min_body_rate() > kMaxBodyRate) return fail("limit min_body_rate {}", limits->min_body_rate());
   }
   if (const AccessLogSettings* log = settings->access_log()) {
     if (Status ok = text("access log path", log->path(), kMaxNameBytes); !ok) return ok;
@@ -69,6 +82,7 @@ Status settings(const Settings* settings) {
       return fail("TLS minimum version {:#x}", tls->min_version());
     if (Status ok = text("TLS ciphers", tls->ciphers(), kMaxNameBytes); !ok) return ok;
   }
+  if (Status ok = http2(settings->http2()); !ok) return at("HTTP/2", ok);
   if (settings->drain_ms() > 24u * 3600 * 1000) return fail("drain_ms {}", settings->drain_ms());
   if (Status ok = cidrs("trusted proxy", settings->trusted_proxies()); !ok) return ok;
   return cidrs("PROXY protocol peer", settings->proxy_protocol());
@@ -144,6 +158,8 @@ class Aligned {
 // The virtual hosts of a table that passed before, asked for in their order.
 class KnownHosts {
  public:
+  // Of the shard that was there before, whose clusters are not this one's matter; null = nothing is known.
+  explicit KnownHosts(const RouteTable* before) : hosts_(before == nullptr ? nullptr : before->hosts()) {}
   // `table`: what is to be verified, its lists sorted already. A route names clusters of its table: if one of the known
   // table's is gone, no host is taken for known.
   KnownHosts(const RouteTable& table, std::span<const std::byte> known) {
@@ -173,15 +189,17 @@ class KnownHosts {
   size_t next_ = 0;
 };
 
-Status host(const VirtualHostRef& ref, const RouteTable& table) {
+// With `clusters`, those that its routes name have to be there.
+Status host(const VirtualHostRef& ref, const TableView* clusters) {
   const Aligned data(*ref.data());
   auto host = root<VirtualHost>("virtual host", data.bytes());
   if (!host) return std::unexpected(host.error());
   if (view((*host)->host()) != view(ref.host())) return fail("content is of host '{}'", view((*host)->host()));
-  return check::virtual_host(**host, table);
+  if (Status ok = check::virtual_host(**host); !ok || clusters == nullptr) return ok;
+  return check::clusters_exist(**host, *clusters);
 }
 
-Status hosts(const RouteTable& table, std::span<const std::byte> known_table) {
+Status hosts(const RouteTable& table, std::span<const std::byte> known_table, const TableView* clusters) {
   const auto* list = table.hosts();
   if (Status ok = sorted("host", list, kMaxHostBytes, [](const VirtualHostRef& host) { return host.host(); }); !ok)
     return ok;
@@ -191,7 +209,69 @@ Status hosts(const RouteTable& table, std::span<const std::byte> known_table) {
     if (view(ref.host()).empty() || ref.data() == nullptr)
       return fail("host {}: name or content is missing", view(ref.host()));
     if (known.holds(ref)) continue;
-    if (Status ok = host(ref, table); !ok) return at(fmt::format("host {}", view(ref.host())), ok);
+    if (Status ok = host(ref, clusters); !ok) return at(fmt::format("host {}", view(ref.host())), ok);
+  }
+  return {};
+}
+
+Status tls_hosts(const flatbuffers::Vector<flatbuffers::Offset<TlsHost>>* list) {
+  if (Status ok = sorted("TLS host", list, kMaxHostBytes, [](const TlsHost& host) { return host.host(); }); !ok)
+    return ok;
+  for (size_t i = 0; i < count(list); ++i) {
+    const auto* id = list->Get(static_cast<uoffset_t>(i))->certificate();
+    if (Status ok = text("certificate id", id, kMaxNameBytes, true); !ok) return ok;
+  }
+  return {};
+}
+
+// What a head says of its shards.
+Status shard_refs(const RouteTable& head) {
+  const size_t shards = head.shards()->size();
+  if (!std::has_single_bit(shards) || shards > kMaxShards) return fail("{} shards", shards);
+  if (count(head.hosts()) + count(head.clusters()) + count(head.tls_hosts()) != 0)
+    return fail("a head with shards that has hosts, clusters or TLS hosts itself");
+  uint64_t total = 0;
+  for (const ShardRef* shard : *head.shards()) {
+    if (shard->size() < kMinBytes || shard->size() > kMaxPartBytes) return fail("shard of {} bytes", shard->size());
+    total += shard->size();
+  }
+  if (total > kMaxPartBytes) return fail("shards of {} bytes together", total);
+  return {};
+}
+
+// The names of one of a shard's lists.
+template <class List, class NameOf>
+Status belong(const List* list, size_t shard, size_t shards, const NameOf& name_of) {
+  for (size_t i = 0; i < count(list); ++i) {
+    const std::string_view name = view(name_of(*list->Get(static_cast<uoffset_t>(i))));
+    if (shard_of(name, shards) != shard) return fail("'{}' does not belong to it", name);
+  }
+  return {};
+}
+Status belong(const RouteTable& shard, size_t index, size_t shards) {
+  if (Status ok = belong(shard.hosts(), index, shards, [](const VirtualHostRef& one) { return one.host(); }); !ok)
+    return ok;
+  if (Status ok = belong(shard.clusters(), index, shards, [](const Cluster& one) { return one.name(); }); !ok)
+    return ok;
+  return belong(shard.tls_hosts(), index, shards, [](const TlsHost& one) { return one.host(); });
+}
+
+bool lost_a_cluster(const RouteTable& before, const TableView& now) {
+  for (size_t i = 0; i < count(before.clusters()); ++i) {
+    if (now.cluster(view(before.clusters()->Get(static_cast<uoffset_t>(i))->name())) == nullptr) return true;
+  }
+  return false;
+}
+
+// Of hosts that passed on their own; `before`: the shard whose clusters are all still there, or null.
+Status clusters_of(const RouteTable& shard, const TableView& table, const RouteTable* before) {
+  KnownHosts known(before);
+  for (size_t i = 0; i < count(shard.hosts()); ++i) {
+    const VirtualHostRef& ref = *shard.hosts()->Get(static_cast<uoffset_t>(i));
+    if (known.holds(ref)) continue;
+    const Aligned data(*ref.data());
+    const auto* host = flatbuffers::GetRoot<VirtualHost>(data.bytes().data());
+    if (Status ok = check::clusters_exist(*host, table); !ok) return at(fmt::format("host {}", view(ref.host())), ok);
   }
   return {};
 }
@@ -219,20 +299,46 @@ Status verify_table(std::span<const std::byte> bytes, std::span<const std::byte>
   const RouteTable& table = **found;
   if (Status ok = settings(table.settings()); !ok) return at("settings", ok);
   if (Status ok = listeners(table.listeners()); !ok) return ok;
-  if (Status ok = clusters(table.clusters()); !ok) return ok;
-  if (Status ok = hosts(table, known); !ok) return ok;
-  if (Status ok = sorted("TLS host", table.tls_hosts(), kMaxHostBytes, [](const TlsHost& host) { return host.host(); });
-      !ok)
-    return ok;
-  for (size_t i = 0; i < count(table.tls_hosts()); ++i) {
-    if (Status ok = text("certificate id", table.tls_hosts()->Get(static_cast<uoffset_t>(i))->certificate(),
-                         kMaxNameBytes, true);
-        !ok)
-      return ok;
+  if (table.shards() != nullptr && table.shards()->size() != 0) {
+    if (Status ok = shard_refs(table); !ok) return ok;
+  } else {
+    if (Status ok = clusters(table.clusters()); !ok) return ok;
+    const TableView own(table);
+    if (Status ok = hosts(table, known, &own); !ok) return ok;
+    if (Status ok = tls_hosts(table.tls_hosts()); !ok) return ok;
   }
   if (Status ok = text("default certificate", table.default_certificate(), kMaxNameBytes); !ok) return ok;
   if (table.not_found() == nullptr) return {};
   if (Status ok = check::direct_response(*table.not_found()); !ok) return at("not_found", ok);
+  return {};
+}
+
+Status verify_shard(std::span<const std::byte> bytes, std::span<const std::byte> known) {
+  const auto found = versioned_root<RouteTable>("shard", bytes);
+  if (!found) return std::unexpected(found.error());
+  const RouteTable& shard = **found;
+  if (shard.settings() != nullptr || shard.listeners() != nullptr || shard.default_certificate() != nullptr ||
+      shard.not_found() != nullptr || shard.shards() != nullptr)
+    return fail("a shard that has what only a head has");
+  if (Status ok = clusters(shard.clusters()); !ok) return ok;
+  if (Status ok = hosts(shard, known, nullptr); !ok) return ok;
+  return tls_hosts(shard.tls_hosts());
+}
+
+Status verify_shards(const TableView& table, const TableView& known) {
+  const auto now = table.lists(), before = known.lists();
+  const bool comparable = !known.empty() && before.size() == now.size();
+  bool lost = !comparable;
+  for (size_t i = 0; i < now.size(); ++i) {
+    if (comparable && before[i] == now[i]) continue;
+    if (Status ok = belong(*now[i], i, now.size()); !ok) return at(fmt::format("shard {}", i), ok);
+    lost = lost || lost_a_cluster(*before[i], table);
+  }
+  for (size_t i = 0; i < now.size(); ++i) {
+    if (!lost && before[i] == now[i]) continue;
+    if (Status ok = clusters_of(*now[i], table, lost ? nullptr : before[i]); !ok)
+      return at(fmt::format("shard {}", i), ok);
+  }
   return {};
 }
 
@@ -285,6 +391,8 @@ Status verify_part(PartKind kind, std::span<const std::byte> bytes, std::span<co
       return verify_endpoints(bytes);
     case PartKind::secrets:
       return verify_secrets(bytes);
+    case PartKind::shard:
+      return verify_shard(bytes, known);
   }
   return fail("unknown part {}", static_cast<int>(kind));
 }

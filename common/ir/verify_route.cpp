@@ -110,7 +110,7 @@ Status redirect(const Redirect& redirect) {
   return text("redirect path", redirect.path(), kMaxPathBytes);
 }
 
-Status forward(const Forward& forward, const RouteTable& table) {
+Status forward(const Forward& forward) {
   if (count(forward.backends()) == 0) return fail("no backends");
   for (size_t i = 0; i < count(forward.backends()); ++i) {
     const Backend& backend = *forward.backends()->Get(static_cast<flatbuffers::uoffset_t>(i));
@@ -118,9 +118,6 @@ Status forward(const Forward& forward, const RouteTable& table) {
     const std::string_view cluster = view(backend.cluster());
     if (cluster.empty()) {
       if (backend.error() == nullptr) return fail("backend {} has neither cluster nor error", i);
-    } else if (table.clusters() == nullptr || cluster.find('\0') != std::string_view::npos ||
-               table.clusters()->LookupByKey(backend.cluster()->c_str()) == nullptr) {
-      return fail("backend {}: no cluster '{}' in the table", i, cluster);
     }
     if (backend.error() == nullptr) continue;
     if (Status ok = direct_response(*backend.error()); !ok) return ok;
@@ -128,11 +125,11 @@ Status forward(const Forward& forward, const RouteTable& table) {
   return {};
 }
 
-Status action(const Route& route, const RouteTable& table) {
+Status action(const Route& route) {
   if (route.action() == nullptr) return fail("no action");
   switch (route.action_type()) {
     case Action::Forward:
-      return forward(*route.action_as_Forward(), table);
+      return forward(*route.action_as_Forward());
     case Action::Redirect:
       return redirect(*route.action_as_Redirect());
     case Action::DirectResponse:
@@ -174,7 +171,7 @@ Status predicates(const Route& route) {
   return {};
 }
 
-Status route(const Route& route, const RouteTable& table) {
+Status route(const Route& route) {
   if (Status ok = origin(route.origin()); !ok) return ok;
   if (Status ok = text("metric label", route.metric(), kMaxNameBytes); !ok) return ok;
   if (route.path_kind() > PathKind::MAX) return fail("path kind {}", static_cast<int>(route.path_kind()));
@@ -186,7 +183,7 @@ Status route(const Route& route, const RouteTable& table) {
     if (Status ok = filter(*route.filters()->Get(static_cast<flatbuffers::uoffset_t>(i))); !ok)
       return at(fmt::format("filter {}", i), ok);
   }
-  if (Status ok = action(route, table); !ok) return ok;
+  if (Status ok = action(route); !ok) return ok;
   if (route.retry() != nullptr) {
     if (route.retry()->attempts() > 16) return fail("{} retries", route.retry()->attempts());
     for (size_t i = 0; i < count(route.retry()->statuses()); ++i) {
@@ -195,9 +192,11 @@ Status route(const Route& route, const RouteTable& table) {
     }
   }
   if (route.encoded_slash() > 1) return fail("encoded_slash {}", route.encoded_slash());
+  if (count(route.upgrades()) > kMaxUpgrades)
+    return fail("{} upgrades, more than {}", count(route.upgrades()), kMaxUpgrades);
   for (size_t i = 0; i < count(route.upgrades()); ++i) {
-    if (!is_token(view(route.upgrades()->Get(static_cast<flatbuffers::uoffset_t>(i)))))
-      return fail("upgrade {} is no token", i);
+    const std::string_view name = view(route.upgrades()->Get(static_cast<flatbuffers::uoffset_t>(i)));
+    if (!is_token(name) || !is_lower(name)) return fail("upgrade '{}' is no token in lower case", name);
   }
   return text("class", route.class_(), kMaxNameBytes);
 }
@@ -248,15 +247,29 @@ Status direct_response(const DirectResponse& response) {
   return {};
 }
 
-Status virtual_host(const VirtualHost& host, const RouteTable& table) {
+Status virtual_host(const VirtualHost& host) {
   const size_t routes = count(host.routes());
   for (size_t i = 0; i < routes; ++i) {
-    if (Status ok = route(*host.routes()->Get(static_cast<flatbuffers::uoffset_t>(i)), table); !ok)
+    if (Status ok = route(*host.routes()->Get(static_cast<flatbuffers::uoffset_t>(i))); !ok)
       return at(fmt::format("route {}", i), ok);
   }
   if (Status ok = path_entries("exact path", host.exact(), routes); !ok) return ok;
   if (Status ok = path_entries("prefix path", host.prefix(), routes); !ok) return ok;
   return indexes("regex path", host.regex(), routes);
+}
+
+Status clusters_exist(const VirtualHost& host, const TableView& table) {
+  for (size_t i = 0; i < count(host.routes()); ++i) {
+    const Forward* const forward = host.routes()->Get(static_cast<flatbuffers::uoffset_t>(i))->action_as_Forward();
+    if (forward == nullptr) continue;
+    for (size_t k = 0; k < count(forward->backends()); ++k) {
+      const std::string_view cluster =
+          view(forward->backends()->Get(static_cast<flatbuffers::uoffset_t>(k))->cluster());
+      if (!cluster.empty() && table.cluster(cluster) == nullptr)
+        return fail("route {}: backend {}: no cluster '{}' in the table", i, k, cluster);
+    }
+  }
+  return {};
 }
 
 }  // namespace sluice::ir::check

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "common/ir/route_table_generated.h"
+#include "common/ir/table_view.h"
 #include "common/ir/verify.h"
 
 namespace sluice::ir::check {
@@ -70,6 +71,7 @@ Status sorted(std::string_view what, const flatbuffers::Vector<flatbuffers::Offs
 [[nodiscard]] Status cidrs(std::string_view what, const flatbuffers::Vector<flatbuffers::Offset<Cidr>>* list);
 [[nodiscard]] Status direct_response(const DirectResponse& response);
 [[nodiscard]] Status origin(const Origin* origin);
-[[nodiscard]] Status virtual_host(const VirtualHost& host, const RouteTable& table);
+[[nodiscard]] Status virtual_host(const VirtualHost& host);
+[[nodiscard]] Status clusters_exist(const VirtualHost& host, const TableView& table);
 
 }  // namespace sluice::ir::check

@@ -1,5 +1,5 @@
 // sluice: the tool. `sluice run` is a whole gateway without a cluster: it starts both planes as they are, on a folder
-// of manifests, and goes with them.
+// of manifests, and goes with them. The other commands ask a gateway that runs (common/tool/operator.h).
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -21,6 +21,7 @@
 #include "common/base/log.h"
 #include "common/base/result.h"
 #include "common/base/unique_fd.h"
+#include "common/tool/operator.h"
 
 namespace sluice {
 namespace {
@@ -28,7 +29,7 @@ namespace {
 struct RunFlags {
   std::string manifests, state, config_file, bind = "", default_backend, default_certificate, log_level = "warning";
   std::optional<uint16_t> http_port, https_port, admin_port, controlplane_admin_port;
-  std::optional<uint32_t> workers, rate_limit_keys;
+  std::optional<uint32_t> workers, rate_limit_keys, metric_routes;
   bool allow_test_filters = false;
 };
 
@@ -43,6 +44,8 @@ void declare(CLI::App& app, RunFlags& flags) {
   app.add_option("--workers", flags.workers, "worker processes; absent = the options file, else the CPUs");
   app.add_option("--rate-limit-keys", flags.rate_limit_keys,
                  "rate limit buckets kept at once; absent = as the data plane has it");
+  app.add_option("--metric-routes", flags.metric_routes,
+                 "routes with metrics of their own; absent = as the data plane has it");
   app.add_option("--state", flags.state, "folder for the last good state; absent = a temporary one");
   app.add_option("--config", flags.config_file, "options file");
   app.add_option("--default-backend-service", flags.default_backend,
@@ -142,6 +145,8 @@ class Runner {
                                      "--socket",
                                      socket_,
                                      "--print-ports",
+                                     "--admin-socket",
+                                     state_ + "/control.sock",
                                      "--log-level",
                                      flags_.log_level};
     const auto add = [&](const char* name, const std::string& value) {
@@ -176,10 +181,13 @@ class Runner {
                                      socket_,
                                      "--state",
                                      state_ + "/last-good",
+                                     "--admin-socket",
+                                     state_ + "/data.sock",
                                      "--log-level",
                                      flags_.log_level,
                                      "--foreground"};
     if (flags_.rate_limit_keys) args.insert(args.end(), {"--rate-limit-keys", std::to_string(*flags_.rate_limit_keys)});
+    if (flags_.metric_routes) args.insert(args.end(), {"--metric-routes", std::to_string(*flags_.metric_routes)});
     if (flags_.admin_port) args.insert(args.end(), {"--admin-port", std::to_string(*flags_.admin_port)});
     if (flags_.admin_port && !flags_.bind.empty()) args.insert(args.end(), {"--admin-bind", flags_.bind});
     return args;
@@ -273,6 +281,27 @@ int run(const RunFlags& flags) {
 }  // namespace
 }  // namespace sluice
 
+namespace {
+void declare_operator(CLI::App& app, sluice::tool::OperatorFlags& flags) {
+  const auto command = [&](const char* name, const char* text) {
+    CLI::App* sub = app.add_subcommand(name, text);
+    sub->add_option("--socket", flags.sockets,
+                    "admin socket of a plane, may be repeated; absent = that of the container");
+    sub->add_option("--state", flags.state, "state folder of `sluice run`, instead: both planes");
+    sub->add_flag("--json", flags.json, "JSON, as the plane says it");
+    sub->callback([&flags, name] { flags.what = name; });
+    return sub;
+  };
+  command("status", "generation, workers, listeners, certificates (data plane); problems, objects (control plane)");
+  command("table", "hosts, routes in order, clusters and endpoints, each with the object it comes from (data plane)")
+      ->add_option("HOST[/PATH]", flags.argument, "only what a request of it may meet");
+  command("dump", "all of it with command line, options and metrics, for a ticket; no secrets");
+  command("log-level", "the level of the log, or a new one for all processes of the plane")
+      ->add_option("LEVEL", flags.argument, "debug, info, warning, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
+}
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app("Sluice: a Kubernetes ingress controller and API gateway");
   app.require_subcommand(1);
@@ -280,7 +309,10 @@ int main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "a whole gateway on a folder of manifests, without a cluster");
   sluice::declare(*run, flags);
   CLI::App* version = app.add_subcommand("version", "what this is");
+  sluice::tool::OperatorFlags asked;
+  declare_operator(app, asked);
   CLI11_PARSE(app, argc, argv);
+  if (!asked.what.empty()) return sluice::tool::run_operator(asked);
   if (version->parsed()) {
     std::printf("sluice %s\n", SLUICE_VERSION);
     return 0;

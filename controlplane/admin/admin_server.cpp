@@ -1,5 +1,6 @@
 #include "controlplane/admin/admin_server.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -8,12 +9,14 @@
 #include <boost/beast/http.hpp>
 
 #include "common/base/log.h"
+#include "common/base/unix_listener.h"
 
 namespace sluice::admin {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
+using Protocol = asio::generic::stream_protocol;
 using boost::system::error_code;
 
 struct AdminServer::Shared {
@@ -22,10 +25,14 @@ struct AdminServer::Shared {
   size_t connections = 0;
 
   [[nodiscard]] Answer answer(const http::request<http::empty_body>& request) const {
-    if (request.method() != http::verb::get && request.method() != http::verb::head)
+    Request parsed;
+    parsed.put = limits.put && request.method() == http::verb::put;
+    if (request.method() != http::verb::get && request.method() != http::verb::head && !parsed.put)
       return {405, "this port answers GET and HEAD\n"};
     const std::string_view target(request.target().data(), request.target().size());
-    return handler(target.substr(0, target.find('?')));
+    parsed.path = target.substr(0, target.find('?'));
+    if (parsed.path.size() < target.size()) parsed.query = target.substr(parsed.path.size() + 1);
+    return handler(parsed);
   }
 };
 
@@ -36,7 +43,7 @@ constexpr std::chrono::milliseconds kRest{100};
 template <class State>
 class Connection : public std::enable_shared_from_this<Connection<State>> {
  public:
-  Connection(tcp::socket socket, std::shared_ptr<State> state)
+  Connection(Protocol::socket socket, std::shared_ptr<State> state)
       : stream_(std::move(socket)), state_(std::move(state)), buffer_(state_->limits.head_bytes + kSlack) {
     ++state_->connections;
     parser_.header_limit(state_->limits.head_bytes);
@@ -87,7 +94,7 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
   void on_written(error_code error) {
     if (error) return;
     error_code ignored;
-    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    stream_.socket().shutdown(Protocol::socket::shutdown_send, ignored);
     linger();
   }
   void linger() {
@@ -97,7 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
     stream_.async_read_some(asio::buffer(rest_), some);
   }
 
-  beast::tcp_stream stream_;
+  beast::basic_stream<Protocol> stream_;
   std::shared_ptr<State> state_;
   beast::flat_buffer buffer_;
   http::request_parser<http::empty_body> parser_;
@@ -123,19 +130,44 @@ Result<std::unique_ptr<AdminServer>> AdminServer::listen(asio::io_context& io, c
   if (error) return fail("admin address: '{}' is no IPv4 or IPv6 address", address);
   const tcp::endpoint endpoint(literal, port);
   std::unique_ptr<AdminServer> server(new AdminServer(io, std::move(handler), limits));
-  tcp::acceptor& acceptor = server->acceptor_;
+  tcp::acceptor acceptor(io);
   acceptor.open(endpoint.protocol(), error);
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (!error) server->port_ = acceptor.local_endpoint(error).port();
+  if (!error) server->acceptor_.assign(Protocol(endpoint.protocol()), acceptor.release(error), error);
   if (error) return fail("admin port {} on {}: {}", port, address, error.message());
   server->accept();
   return server;
 }
 
+Result<std::unique_ptr<AdminServer>> AdminServer::listen(asio::io_context& io, const std::string& path,
+                                                         Handler handler) {
+  auto listening = listen_unix(path);
+  if (!listening) return std::unexpected(listening.error());
+  AdminLimits limits;
+  limits.put = true;
+  std::unique_ptr<AdminServer> server(new AdminServer(io, std::move(handler), limits));
+  error_code error;
+  server->acceptor_.assign(Protocol(AF_UNIX, 0), listening->release(), error);
+  if (error) return fail("admin socket {}: {}", path, error.message());
+  server->accept();
+  return server;
+}
+
+std::string_view Request::parameter(std::string_view name) const {
+  for (std::string_view rest = query; !rest.empty();) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    if (pair.size() > name.size() && pair.starts_with(name) && pair[name.size()] == '=')
+      return pair.substr(name.size() + 1);
+  }
+  return {};
+}
+
 void AdminServer::accept() {
-  auto accepted = [this, shared = shared_](error_code error, tcp::socket socket) {
+  auto accepted = [this, shared = shared_](error_code error, Protocol::socket socket) {
     if (!shared->handler || error == asio::error::operation_aborted) return;
     if (!error && shared->connections < shared->limits.connections) {
       std::make_shared<Connection<Shared>>(std::move(socket), shared)->start();

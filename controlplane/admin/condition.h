@@ -34,6 +34,12 @@ struct Condition {
   ir::StateId newest, acknowledged;  // acknowledged: by all workers, of this control plane's states; 0 = none
   std::array<uint64_t, ir::kParts> part_bytes{};
   size_t hosts = 0, clusters = 0, certificates = 0;  // of the newest state
+  // Whether this replica writes status; alone it always does where there is an API server. Who does, as last read.
+  bool leads = false;
+  std::string leader;
+  uint64_t lease_failures = 0;  // calls for Leases that failed
+  // The newest options file was refused: the options of the one before are in force.
+  bool options_refused = false;
   bool dataplane_connected = false;
   uint32_t workers_ready = 0, workers_total = 0;
 };

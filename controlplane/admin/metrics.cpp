@@ -119,6 +119,14 @@ void add_state(const Condition& condition, Families& out) {
   gauge("sluice_controlplane_virtual_hosts", "Virtual hosts of the newest state.", condition.hosts);
   gauge("sluice_controlplane_clusters", "Clusters of the newest state.", condition.clusters);
   gauge("sluice_controlplane_certificates", "Certificates of the newest state.", condition.certificates);
+  gauge("sluice_controlplane_leader", "1 = this replica writes status and Events. Always 0 on a folder.",
+        condition.leads ? 1 : 0);
+  out.add("sluice_controlplane_lease_failures_total", "Calls for Leases (leader, replicas) that failed.",
+          MetricType::Counter);
+  out.put(condition.lease_failures);
+  gauge("sluice_controlplane_options_refused",
+        "1 = the newest options file was refused, and the options before it are in force.",
+        condition.options_refused ? 1 : 0);
   gauge("sluice_controlplane_dataplane_connected", "1 = a data plane is on the push socket.",
         condition.dataplane_connected ? 1 : 0);
   gauge("sluice_controlplane_dataplane_workers", "Workers of the newest data plane.", condition.workers_total);

@@ -55,7 +55,24 @@ struct LastForward {
   }
 };
 
-Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from, LastForward& last) {
+// Nearly all routes allow the same upgrades.
+struct LastUpgrades {
+  const std::vector<std::string>* from = nullptr;
+  Offset<flatbuffers::Vector<Offset<String>>> packed;
+  Offset<flatbuffers::Vector<Offset<String>>> pack(FlatBufferBuilder& builder, const std::vector<std::string>& next) {
+    if (next.empty()) return 0;
+    if (from == nullptr || *from != next) packed = builder.CreateVectorOfStrings(next);
+    from = &next;
+    return packed;
+  }
+};
+
+struct Last {
+  LastForward forward;
+  LastUpgrades upgrades;
+};
+
+Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from, Last& last) {
   const auto origin = pack_origin(builder, from.origin.get());
   const auto metric = shared(builder, from.metric);
   const auto path = shared(builder, from.path);
@@ -64,10 +81,10 @@ Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from,
   const auto query = list<ir::QueryMatch>(builder, from.query);
   const auto filters = list<ir::Filter>(builder, from.filters);
   const auto* forward = from.action.AsForward();
-  const auto action = forward != nullptr ? last.pack(builder, *forward).Union() : from.action.Pack(builder);
+  const auto action = forward != nullptr ? last.forward.pack(builder, *forward).Union() : from.action.Pack(builder);
   const auto timeouts = from.timeouts ? ir::Timeouts::Pack(builder, from.timeouts.get()) : Offset<ir::Timeouts>();
   const auto retry = from.retry ? ir::Retry::Pack(builder, from.retry.get()) : Offset<ir::Retry>();
-  const auto upgrades = from.upgrades.empty() ? 0 : builder.CreateVectorOfStrings(from.upgrades);
+  const auto upgrades = last.upgrades.pack(builder, from.upgrades);
   const auto class_name = shared(builder, from.class_);
   return ir::CreateRoute(builder, origin, metric, from.path_kind, path, methods, headers, query, filters,
                          from.action.type, action, timeouts, retry, from.max_body_bytes, from.https_only, upgrades,
@@ -91,7 +108,7 @@ Offset<flatbuffers::Vector<Offset<ir::PathEntry>>> pack_paths(
 Offset<ir::VirtualHost> pack_host(FlatBufferBuilder& builder, const ir::VirtualHostT& host) {
   std::vector<Offset<ir::Route>> routes;
   routes.reserve(host.routes.size());
-  LastForward last;
+  Last last;
   for (const auto& route : host.routes) routes.push_back(pack_route(builder, *route, last));
   const auto name = shared(builder, host.host);
   const auto route_list = routes.empty() ? 0 : builder.CreateVector(routes);

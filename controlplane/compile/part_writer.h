@@ -72,9 +72,13 @@ class ListMemo {
     }
     return out;
   }
-  // They lie in a part now, from `at` on; returns where they end.
+  // They lie in a part now, from `at` on; returns where they end. Each entry that is where it was keeps its count of
+  // owners: touching all of them is most of what a small change would cost.
   size_t placed(const Items& now, std::span<const Chunk> chunks, size_t at) {
-    items_ = now;
+    items_.resize(now.size());
+    for (size_t i = 0; i < now.size(); ++i) {
+      if (items_[i] != now[i]) items_[i] = now[i];
+    }
     places_.clear();
     places_.reserve(chunks.size());
     for (const Chunk& chunk : chunks) {

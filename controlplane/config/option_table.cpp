@@ -1,5 +1,6 @@
 #include "controlplane/config/option_table.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -33,11 +34,20 @@ auto& timeouts(Options& o) { return made(o.settings.timeouts); }
 auto& limits(Options& o) { return made(o.settings.limits); }
 auto& access_log(Options& o) { return made(o.settings.access_log); }
 auto& tls(Options& o) { return made(o.settings.tls); }
+auto& http2(Options& o) { return made(o.settings.http2); }
 
 Status bounded(uint64_t value, uint64_t low, uint64_t high, uint32_t& out) {
   if (value < low || value > high) return fail("must be between {} and {}", low, high);
   out = static_cast<uint32_t>(value);
   return {};
+}
+Status flag(const Value& value, bool& out) {
+  out = value.number != 0;
+  return {};
+}
+Status streams(const Value& value, uint32_t& out) { return bounded(value.number, 1, ir::kMaxHttp2Streams, out); }
+Status window(const Value& value, uint32_t& out) {
+  return bounded(value.number, ir::kMinHttp2Window, ir::kMaxHttp2Window, out);
 }
 Status cidrs(const Value& value, std::vector<std::unique_ptr<ir::CidrT>>& out) {
   if (value.list.size() > 1024) return fail("more than 1024 entries");
@@ -96,7 +106,18 @@ Status log_format(const Value& value, std::string& out) {
   out = value.text;
   return {};
 }
-Status secret(const Value& value, std::optional<store::ObjectKey>& out) {
+Status published(const Value& value, std::vector<PublishedAddress>& out) {
+  if (value.list.size() > kMaxPublished) return fail("more than {} addresses", kMaxPublished);
+  std::vector<PublishedAddress> parsed;
+  for (const std::string& text : value.list) {
+    auto address = parse_published(text);
+    if (!address) return std::unexpected(address.error());
+    if (std::ranges::find(parsed, *address) == parsed.end()) parsed.push_back(std::move(*address));
+  }
+  out = std::move(parsed);
+  return {};
+}
+Status object_key(const Value& value, std::optional<store::ObjectKey>& out) {
   if (value.text.empty()) {
     out.reset();
     return {};
@@ -125,7 +146,11 @@ Status ciphers(const Value& value, std::string& out) {
     "timeouts." KEY, ValueType::duration, DEFAULT, DOC,                                            \
         [](const Value& v, Options& o) { return bounded(v.number, LOW, kDay, timeouts(o).FIELD); } \
   }
-constexpr std::array kRows = {
+#define SLUICE_HTTP2(KEY, TYPE, DEFAULT, READ, FIELD, DOC)                                                          \
+  OptionRow {                                                                                                       \
+    "http2." KEY, ValueType::TYPE, DEFAULT, DOC, [](const Value& v, Options& o) { return READ(v, http2(o).FIELD); } \
+  }
+constexpr OptionRow kRows[] = {
     OptionRow{
         "workers", ValueType::integer, "0",
         "Worker processes. 0: the CPU quota of the cgroup, else the number of CPUs.",
@@ -140,22 +165,27 @@ constexpr std::array kRows = {
               [](const Value& v, Options& o) { return bind(v, o.bind); }},
     SLUICE_TIMEOUT("requestHeader", request_header, 1, "10s",
                    "A request's head must be complete this long after its first byte (408)."),
-    SLUICE_TIMEOUT("requestBodyIdle", request_body_idle, 1, "30s", "Longest silence inside a request's body (408)."),
+    SLUICE_TIMEOUT("requestBodyIdle", request_body_idle, 1, "30s",
+                   "Longest silence inside a request's body (408). gRPC: tunnelIdle."),
     SLUICE_TIMEOUT("keepAlive", keep_alive, 1, "75s", "An idle client connection is closed after this."),
     SLUICE_TIMEOUT("upstreamConnect", upstream_connect, 1, "2s",
                    "Connecting to an endpoint, TLS included; then another endpoint is tried."),
     SLUICE_TIMEOUT("upstreamResponse", upstream_response, 1, "60s",
-                   "The head of the answer must come this long after the request was sent (504)."),
+                   "The head of the answer must come this long after the request was sent (504), and each part of it "
+                   "this long after the one before (cut). gRPC: tunnelIdle."),
     SLUICE_TIMEOUT("request", request, 0, "0s",
-                   "The whole request, all tries included (504). 0: no limit. A Route's own timeout wins."),
+                   "The whole request, all tries included (504). 0: no limit. A Route's own timeout wins; a gRPC "
+                   "client's grpc-timeout, where it is shorter."),
     SLUICE_TIMEOUT("tlsHandshake", tls_handshake, 1, "10s", "A TLS handshake must be finished in this time."),
     SLUICE_TIMEOUT("upstreamIdle", upstream_idle, 1, "60s", "An idle upstream connection is closed after this."),
     SLUICE_TIMEOUT(
         "tunnelIdle", tunnel_idle, 1, "1h",
-        "After an upgrade (WebSocket) both connections are closed when no byte came either way for this long."),
-    OptionRow{"timeouts.drain", ValueType::duration, "30s",
-              "Grace period of a shutdown: streams may end, then connections are closed.",
-              [](const Value& v, Options& o) { return bounded(v.number, 0, kDay, o.settings.drain_ms); }},
+        "After an upgrade (WebSocket) both connections are closed when no byte came either way for this long. Also the "
+        "longest silence of either side of a gRPC call."),
+    OptionRow{
+        "timeouts.drain", ValueType::duration, "30s",
+        "Grace period of a shutdown: streams may end, then connections are closed, WebSockets with a Close (1001).",
+        [](const Value& v, Options& o) { return bounded(v.number, 0, kDay, o.settings.drain_ms); }},
     OptionRow{"limits.headerBytes", ValueType::size, "32Ki", "All fields of a request's head together (431).",
               [](const Value& v, Options& o) {
                 return bounded(v.number, ir::kMinHeaderBytes, ir::kMaxHeaderBytes, limits(o).header_bytes);
@@ -178,6 +208,20 @@ constexpr std::array kRows = {
     OptionRow{"limits.upstreamIdle", ValueType::integer, "512",
               "Idle upstream connections that an instance keeps, over all workers.",
               [](const Value& v, Options& o) { return bounded(v.number, 0, 1'000'000, limits(o).upstream_idle); }},
+    OptionRow{
+        "limits.minBodyRate", ValueType::size, "0",
+        "Bytes per second that a request's body must make on average (408). 0: no limit.",
+        [](const Value& v, Options& o) { return bounded(v.number, 0, ir::kMaxBodyRate, limits(o).min_body_rate); }},
+    SLUICE_HTTP2("enabled", boolean, "true", flag, enabled, "Offers HTTP/2 on the HTTPS listener (ALPN h2)."),
+    SLUICE_HTTP2("cleartext", boolean, "true", flag, cleartext,
+                 "Takes HTTP/2 on the plain listener from clients that begin with it (prior knowledge)."),
+    SLUICE_HTTP2("maxConcurrentStreams", integer, "100", streams, concurrent_streams,
+                 "Requests that one connection may have under way, 1 to 1000."),
+    SLUICE_HTTP2("streamWindow", size, "64Ki", window, stream_window,
+                 "Bytes of one request's body that a client may send ahead of what has been passed on, 65535 to 16Mi."),
+    SLUICE_HTTP2("connectionWindow", size, "1Mi", window, connection_window,
+                 "The same for all requests of a connection together."),
+    SLUICE_HTTP2("extendedConnect", boolean, "true", flag, extended_connect, "WebSocket over HTTP/2 (RFC 8441)."),
     OptionRow{"accessLog.path", ValueType::text, "/dev/stdout", "A file, /dev/stdout, /dev/stderr, or off.",
               [](const Value& v, Options& o) -> Status {
                 if (v.text != "off" && !v.text.starts_with('/')) return fail("must be an absolute path or off");
@@ -213,7 +257,7 @@ constexpr std::array kRows = {
         "NAMESPACE/NAME of a Secret with the session ticket keys that all replicas share: each entry is named by "
         "the Unix second from which its key makes new tickets, and holds 80 bytes (docs/security.md). Empty: each "
         "instance makes its own.",
-        [](const Value& v, Options& o) { return secret(v, o.ticket_keys_secret); }},
+        [](const Value& v, Options& o) { return object_key(v, o.ticket_keys_secret); }},
     OptionRow{"hostOwnership", ValueType::text, "namespace",
               "namespace: the oldest claim of a host owns it for its namespace. shared: the oldest owns each path.",
               [](const Value& v, Options& o) -> Status {
@@ -249,8 +293,17 @@ constexpr std::array kRows = {
     OptionRow{"externalNameCidrs", ValueType::text_list, "[]",
               "CIDRs that an ExternalName may lead to although they would be refused.",
               [](const Value& v, Options& o) { return ranges(v, o.external_name_ranges); }},
+    OptionRow{"publishService", ValueType::text, "",
+              "NAMESPACE/NAME of the Service through which clients come: its addresses are written into "
+              "status.loadBalancer of every accepted Ingress and Route, and follow it. Empty: statuses keep what they "
+              "say.",
+              [](const Value& v, Options& o) { return object_key(v, o.publish_service); }},
+    OptionRow{"publishAddresses", ValueType::text_list, "[]",
+              "IP addresses and DNS names to write there instead, at most 32; they win over publishService.",
+              [](const Value& v, Options& o) { return published(v, o.publish_addresses); }},
 };
 #undef SLUICE_TIMEOUT
+#undef SLUICE_HTTP2
 // NOLINTEND(readability-function-size)
 
 }  // namespace
@@ -331,6 +384,33 @@ Result<store::ObjectKey> parse_key(std::string_view text) {
     return fail("'{}' is not NAMESPACE/NAME", text.substr(0, kMaxKey));
   }
   return store::ObjectKey{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+}
+
+Result<PublishedAddress> parse_published(std::string_view text) {
+  constexpr size_t kMaxHost = 253, kMaxLabel = 63;  // RFC 1123, 1035
+  const std::string name(text.substr(0, kMaxHost));
+  char canonical[INET6_ADDRSTRLEN];
+  in_addr v4{};
+  bool good = text.size() <= kMaxHost && name.find('\0') == std::string::npos;
+  if (good && inet_pton(AF_INET, name.c_str(), &v4) == 1)
+    return PublishedAddress{inet_ntop(AF_INET, &v4, canonical, sizeof canonical), {}};
+  in6_addr v6{};
+  if (good && inet_pton(AF_INET6, name.c_str(), &v6) == 1) {
+    // The API refuses an IPv4 address in this dress.
+    if (IN6_IS_ADDR_V4MAPPED(&v6)) return fail("'{}' is an IPv4 address written as IPv6", name);
+    return PublishedAddress{inet_ntop(AF_INET6, &v6, canonical, sizeof canonical), {}};
+  }
+  bool digits = true;  // of the last label: no name of the DNS ends so, and 10.0.0.256 is no name
+  for (size_t begin = 0; good && begin <= name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    const std::string_view label = std::string_view(name).substr(begin, end - begin);
+    good = !label.empty() && label.size() <= kMaxLabel && label.front() != '-' && label.back() != '-' &&
+           label.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos;
+    digits = label.find_first_not_of("0123456789") == std::string_view::npos;
+    begin = end + 1;
+  }
+  if (!good || digits) return fail("'{}' is neither an IP address nor a DNS name in lower case", name);
+  return PublishedAddress{{}, name};
 }
 
 std::string reference_markdown() {

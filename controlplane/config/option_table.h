@@ -40,6 +40,8 @@ struct OptionRow {
 [[nodiscard]] Result<ir::CidrT> parse_cidr(std::string_view text);
 // "NAMESPACE/NAME".
 [[nodiscard]] Result<store::ObjectKey> parse_key(std::string_view text);
+// An IP address or a DNS name (RFC 1123 subdomain), as a status may tell them.
+[[nodiscard]] Result<PublishedAddress> parse_published(std::string_view text);
 [[nodiscard]] std::string_view type_name(ValueType type);
 // docs/reference/configuration.md, written by hack/gen-docs.
 [[nodiscard]] std::string reference_markdown();

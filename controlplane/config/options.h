@@ -27,14 +27,23 @@ struct AddressRange {
   auto operator<=>(const AddressRange&) const = default;
 };
 
+// One entry of status.loadBalancer.ingress: an IP address in its canonical form, a DNS name, or both.
+struct PublishedAddress {
+  std::string ip, hostname;
+  auto operator<=>(const PublishedAddress&) const = default;
+};
+inline constexpr size_t kMaxPublished = 32;
+
 struct Options {
-  ir::SettingsT settings;  // workers, timeouts, limits, accessLog, trustedProxies, proxyProtocol, tls
+  ir::SettingsT settings;  // workers, timeouts, limits, http2, accessLog, trustedProxies, proxyProtocol, tls
   std::string controller_name = kControllerName;
   enum class HostOwnership : uint8_t { per_namespace, shared } host_ownership = HostOwnership::per_namespace;
   std::vector<std::string> watch_namespaces;            // empty = all
   std::optional<ServiceTarget> default_backend;         // --default-backend-service NS/NAME[:PORT]
   std::optional<store::ObjectKey> default_certificate;  // --default-ssl-certificate NS/NAME
   std::optional<store::ObjectKey> ticket_keys_secret;   // tls.ticketKeysSecret
+  std::optional<store::ObjectKey> publish_service;      // publishService: whose addresses go into statuses
+  std::vector<PublishedAddress> publish_addresses;      // publishAddresses: these instead; at most kMaxPublished
   // classPolicyNamespaces: whose policies may target an IngressClass; empty = that of the control plane's own Pod, and
   // on a folder every one.
   std::vector<std::string> class_policy_namespaces;

@@ -16,12 +16,14 @@
 namespace sluice::features {
 
 inline constexpr const char* kSslRedirect = "sluice.dev/ssl-redirect";
-// On a Service: TLS towards its endpoints.
+// On a Service: what is spoken to its endpoints, and TLS towards them.
 inline constexpr const char* kUpstreamCaConfigMap = "sluice.dev/upstream-ca-configmap";
 inline constexpr const char* kUpstreamCaSecret = "sluice.dev/upstream-ca-secret";
 inline constexpr const char* kUpstreamCertificateName = "sluice.dev/upstream-certificate-name";
 inline constexpr const char* kUpstreamSkipVerify = "sluice.dev/upstream-insecure-skip-verify";
 inline constexpr const char* kUpstreamSni = "sluice.dev/upstream-sni";
+inline constexpr const char* kUpstreamProtocol = "sluice.dev/upstream-protocol";
+inline constexpr const char* kUpgrades = "sluice.dev/upgrades";
 inline constexpr const char* kTestProbe = "sluice.dev/test-probe";
 
 // One field or annotation, as the reference documents it.
@@ -60,6 +62,8 @@ struct Feature {
 void apply(const Input& input, ir::RouteT& route, const Complain& complain);
 // Annotations that no filter reads but translation does.
 [[nodiscard]] std::span<const Row> object_annotations();
+// Fields of a Route's rule beside those of HTTPRoute, which translation reads.
+[[nodiscard]] std::span<const Row> rule_fields();
 [[nodiscard]] bool is_known_annotation(std::string_view name);
 // docs/reference/objects.md, written by hack/gen-docs from the rows.
 [[nodiscard]] std::string reference_markdown();

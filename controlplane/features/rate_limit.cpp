@@ -35,8 +35,8 @@ constexpr std::array<Row, 16> kRows = {{
      "RateLimit and RateLimit-Policy, or X-RateLimit-Limit, -Remaining and -Reset, on every answer of the route. Where "
      "policies differ, all that one of them wants are sent."},
     {"status.conditions", "list", "",
-     "Accepted: at least one target is limited. PartiallyInvalid: something is left out. Programmed: every worker runs "
-     "this generation."},
+     "Accepted: at least one target is limited. PartiallyInvalid: something is left out. Programmed: every worker "
+     "of every Ready replica runs this generation."},
     {"status.ancestors[]", "list", "", "The targets that are limited, with the same conditions, by controller."},
 }};
 

@@ -24,6 +24,9 @@ std::string reference_markdown() {
       "## Annotations\n\n";
   out += kHead;
   add(out, object_annotations());
+  out += "\n## Fields of a Route's rule that HTTPRoute does not have\n\n";
+  out += kHead;
+  add(out, rule_fields());
   out += "\n## Filters of a Route's rule, in the order in which they work\n\n";
   out += kHead;
   for (const Feature& feature : registry()) {

@@ -5,20 +5,45 @@
 namespace sluice::features {
 namespace {
 
-constexpr std::array<Row, 6> kObjectAnnotations = {{
+constexpr std::array<Row, 8> kObjectAnnotations = {{
     {kSslRedirect, "boolean", "the gateway's sslRedirect (true)",
-     "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass."},
+     "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass. "
+     "Paths of an Ingress at or below /.well-known/acme-challenge are never redirected (RFC 8555, HTTP-01)."},
+    {kUpgrades, "comma list", "websocket",
+     "On an Ingress: protocols that clients may upgrade to, at most 8; empty: none. A value that cannot be honoured "
+     "allows none. A Route's rule has the field upgrades."},
+    {kUpstreamProtocol, "http1 or h2", "by appProtocol",
+     "On a Service: HTTP/1.1 or HTTP/2 towards its endpoints. By itself appProtocol h2c, kubernetes.io/h2c and grpc "
+     "mean "
+     "HTTP/2 in the clear; h2, kubernetes.io/h2 and grpcs HTTP/2 over TLS; https and kubernetes.io/wss HTTP/1.1 over "
+     "TLS; anything else HTTP/1.1 in the clear. The annotation changes the version of HTTP, never whether there is "
+     "TLS."},
     {kUpstreamCaConfigMap, "string", "the system's authorities",
-     "On a Service with appProtocol https: a ConfigMap of its namespace whose ca.crt holds the authorities that its "
+     "On a Service whose appProtocol means TLS (sluice.dev/upstream-protocol has the list): a ConfigMap of its "
+     "namespace whose ca.crt holds the authorities that its "
      "endpoints' certificates must come from."},
     {kUpstreamCaSecret, "string", "", "The same from a Secret's ca.crt. One of the two."},
     {kUpstreamSni, "string", "NAME.NAMESPACE.svc; the externalName of an ExternalName",
-     "On a Service with appProtocol https: the name sent in the handshake."},
+     "On such a Service: the name sent in the handshake."},
     {kUpstreamCertificateName, "string", "the name sent in the handshake",
-     "On a Service with appProtocol https: the DNS name or address that its endpoints' certificates must be for."},
+     "On such a Service: the DNS name or address that its endpoints' certificates must be for."},
     {kUpstreamSkipVerify, "boolean", "false",
-     "On a Service with appProtocol https: encrypts without verifying anything. Excludes the others but "
+     "On such a Service: encrypts without verifying anything. Excludes the others but "
      "sluice.dev/upstream-sni; an Event warns."},
+}};
+
+constexpr std::array<Row, 4> kRuleFields = {{
+    {"upgrades[]", "list of names", "[websocket]",
+     "Protocols that clients may upgrade to (RFC 9110 7.8; over HTTP/2 by RFC 8441), in any case, at most 8; []: none. "
+     "Names without version; HTTP and TLS are not among them."},
+    {"matches[].grpc.type", "Exact or RegularExpression", "Exact",
+     "A gRPC method, that is the path /SERVICE/METHOD; excludes path. Says nothing of content-type or the HTTP method. "
+     "A regular expression (RE2) covers the whole name and needs no anchors. The order among the matches is that of "
+     "paths: service and method by name are an exact path, a service alone is a prefix, anything else a regular "
+     "expression."},
+    {"matches[].grpc.service", "string", "any",
+     "Full name of the service, such as shop.v1.Cart. At least one of the two."},
+    {"matches[].grpc.method", "string", "any", "Name of the method."},
 }};
 
 }  // namespace
@@ -44,6 +69,8 @@ void apply(const Input& input, ir::RouteT& route, const Complain& complain) {
 }
 
 std::span<const Row> object_annotations() { return kObjectAnnotations; }
+
+std::span<const Row> rule_fields() { return kRuleFields; }
 
 bool is_known_annotation(std::string_view name) {
   for (const Row& row : object_annotations()) {

@@ -107,6 +107,7 @@ class Impl : public ClusterSource {
   void send_pulse() {
     Call call;
     call.target = "/version";
+    call.urgency = Urgency::urgent;
     call.max_body = 64u << 10;
     pulse_ = transport_.send(std::move(call), [this](const Result<Reply>& reply) {
       pulse_.reset();

@@ -3,12 +3,15 @@
 #include <algorithm>
 
 #include "common/base/log.h"
+#include "controlplane/kube/call_gate.h"
 #include "controlplane/kube/decode/decode.h"
 
 namespace sluice::kube {
 namespace {
 
-constexpr size_t kMaxInFlight = 4;
+// As many as may be under way, and as many again at the gate: the next begins when a place is free, not when the answer
+// before it has been read. The others wait here, where they are forgotten as soon as nobody wants them.
+constexpr size_t kMaxInFlight = 2 * CallGate::kOrdinaryPlaces;
 constexpr size_t kMaxObject = 4u << 20;
 
 void set_loaded(store::Object& object, bool loaded) {
@@ -187,6 +190,7 @@ void ContentFetcher::fetch(const store::ObjectKey& key, Entry& entry) {
   call.target = fmt::format("/api/v1/namespaces/{}/{}/{}", percent_encode(key.ns),
                             kind_ == store::Kind::secret ? "secrets" : "configmaps", percent_encode(key.name));
   call.max_body = kMaxObject;
+  call.urgency = Urgency::background;
   entry.retry.reset();
   ++in_flight_;
   entry.exchange = transport_.send(std::move(call), [weak = weak_from_this(), key](Result<Reply> reply) {

@@ -1,6 +1,6 @@
 // Keeps the contents of the wanted Secrets (or ConfigMaps) in step with their metadata: a GET when a resourceVersion
-// changes, at most 4 at once, and nothing kept of what is no longer wanted. Stands between the metadata's reflector and
-// the store. Lives on the io_context's thread.
+// changes, two at once (call_gate.h), and nothing kept of what is no longer wanted. Stands between the metadata's
+// reflector and the store. Lives on the io_context's thread.
 #pragma once
 #include <deque>
 #include <functional>

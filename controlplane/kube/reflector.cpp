@@ -17,7 +17,10 @@ bool is_json(const std::string& content_type) { return content_type.starts_with(
 
 // PartialObjectMetadata carries annotations, where kubectl keeps whole Secrets (last-applied-configuration): never
 // kept.
-void drop_unread(store::Object& object) {
+void drop_unread(store::Object& object, const ReflectorScope& scope) {
+  auto* service = std::get_if<store::Service>(&object);
+  if (service != nullptr && !scope.addresses) service->addresses = {};
+  if (!scope.metadata_only) return;
   std::visit(
       [](auto& typed) {
         typed.meta.labels.clear();
@@ -97,7 +100,7 @@ Status Reflector::take_page(const std::string& body, bool& last) {
       continue;
     }
     if (decoded->object) {
-      if (scope_.metadata_only) drop_unread(*decoded->object);
+      drop_unread(*decoded->object, scope_);
       const store::Meta& meta = store::meta_of(*decoded->object);
       listed_versions_[meta.key()] = version_number(meta.resource_version);
       listed_.push_back(std::move(*decoded->object));
@@ -316,7 +319,7 @@ bool Reflector::apply(const WatchEvent& event, uint64_t now, Actions& out) {
   gone_.erase(key);
   versions_[key] = number;
   if (decoded->object) {
-    if (scope_.metadata_only) drop_unread(*decoded->object);
+    drop_unread(*decoded->object, scope_);
     out.changes.push_back(store::Upsert{std::move(*decoded->object)});
   } else {
     out.changes.push_back(store::Undecodable{*decoded->ref, std::move(decoded->problems)});

@@ -51,6 +51,7 @@ struct ReflectorScope {
                           // or Delete, not as Replace
   std::string field_selector;     // as text, not yet encoded
   bool metadata_only = false;     // asks for PartialObjectMetadata and drops labels and annotations
+  bool addresses = false;         // of Services: keeps them; nobody else reads them
   bool may_be_absent = false;     // 404 of an uninstalled CRD counts as an empty list
   bool may_be_forbidden = false;  // 403 before the first list counts as synced
 };

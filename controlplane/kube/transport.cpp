@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/asio.h"
+#include "controlplane/kube/call_gate.h"
 #include "controlplane/kube/tls_files.h"
 
 #include <boost/asio/ssl.hpp>
@@ -39,15 +40,15 @@ std::string cause_of(const std::error_code& code) {
 
 class CallState;
 
-// Calls that the library still works on.
+// Calls that wait or that the library still works on.
 struct Outstanding {
   std::mutex mutex;
   std::condition_variable changed;
   std::set<CallState*> calls;
 };
 
-// One call, from the request task to the last byte. Library threads run step after step, never two at once; only
-// `cancelled_`, `unread_` and the cancellation source are shared with the io_context's thread.
+// One call, from its wait for a place and the request task to the last byte. Library threads run step after step, never
+// two at once; only `cancelled_`, `unread_` and the cancellation source are shared with the io_context's thread.
 class CallState : public Exchange, public std::enable_shared_from_this<CallState> {
  public:
   CallState(boost::asio::io_context& io, std::shared_ptr<Outstanding> outstanding, Transport::Done done,
@@ -64,12 +65,21 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
   ~CallState() override { let_go(); }
   void cancel() override {
     if (cancelled_.exchange(true)) return;
+    if (!begun_) {
+      if (auto gate = gate_.lock()) gate->withdraw(ticket_);
+      return let_go();
+    }
     // Cancelling runs the library's callbacks at once; errors of sockets already gone are of no interest.
     try {
       cancellation_.cancel();
     } catch (...) {
     }
   }
+  void waits_at(const std::shared_ptr<CallGate>& gate, CallGate::Ticket ticket) {
+    gate_ = gate;
+    ticket_ = ticket;
+  }
+  void begins() { begun_ = true; }
   void run(http::client::http_client& client, http::http_request request) {
     auto self = shared_from_this();
     client.request(std::move(request), cancellation_.get_token()).then([self](pplx::task<http::http_response> task) {
@@ -197,6 +207,10 @@ class CallState : public Exchange, public std::enable_shared_from_this<CallState
   std::vector<uint8_t> chunk_;
   Reply reply_;
   bool too_large_ = false;
+  // Of the io_context's thread alone.
+  std::weak_ptr<CallGate> gate_;
+  CallGate::Ticket ticket_ = 0;
+  bool begun_ = false;
 };
 
 http::method method_of(Method method) {
@@ -239,16 +253,28 @@ class RestTransport : public Transport {
         files_(std::make_shared<TlsFiles>(access_)),
         token_(access_.token, access_.token_file),
         outstanding_(std::make_shared<Outstanding>()),
+        gate_(std::make_shared<CallGate>(io)),
         calls_(utility::conversions::to_string_t(access_.server), client_config(files_, sni(), kCallIdle)),
         watches_(utility::conversions::to_string_t(access_.server), client_config(files_, sni(), kWatchIdle)) {}
   ~RestTransport() override { shutdown(); }
 
-  std::shared_ptr<Exchange> send(Call call, Done done) override { return start(std::move(call), std::move(done), {}); }
+  std::shared_ptr<Exchange> send(Call call, Done done) override {
+    auto state =
+        std::make_shared<CallState>(io_, outstanding_, std::move(done), Transport::WatchEvents(), call.max_body);
+    const Urgency urgency = call.urgency;
+    state->waits_at(gate_, gate_->enter(urgency, [this, state, call = std::move(call)](CallGate::Place place) mutable {
+      start(*state, calls_, std::move(call), std::move(place));
+    }));
+    return state;
+  }
   std::shared_ptr<Exchange> watch(Call call, WatchEvents events) override {
-    return start(std::move(call), {}, std::move(events));
+    auto state = std::make_shared<CallState>(io_, outstanding_, Done(), std::move(events), call.max_body);
+    start(*state, watches_, std::move(call), {});
+    return state;
   }
 
   void shutdown() override {
+    gate_->close();
     std::vector<std::shared_ptr<CallState>> calls;
     std::unique_lock lock(outstanding_->mutex);
     for (CallState* call : outstanding_->calls) {
@@ -272,14 +298,10 @@ class RestTransport : public Transport {
     return static_cast<bool>(not_an_address);
   }
 
-  std::shared_ptr<Exchange> start(Call call, Done done, WatchEvents events) {
-    const bool is_watch = !done;
-    auto state = std::make_shared<CallState>(io_, outstanding_, std::move(done), std::move(events), call.max_body);
+  void start(CallState& state, http::client::http_client& client, Call call, CallGate::Place place) {
+    state.begins();
     auto token = token_.current();
-    if (!token) {
-      state->fail_soon(token.error().message);
-      return state;
-    }
+    if (!token) return state.fail_soon(token.error().message);
     try {
       http::http_request request(method_of(call.method));
       request.set_request_uri(utility::conversions::to_string_t(call.target));
@@ -290,11 +312,14 @@ class RestTransport : public Transport {
       if (!token->empty())
         request.headers().add(http::header_names::authorization, "Bearer " + std::string(token->reveal()));
       if (!call.content_type.empty()) request.set_body(std::move(call.body), call.content_type);
-      state->run(is_watch ? watches_ : calls_, std::move(request));
+      // The place goes with the request, which the library lets go of after it has put the connection back: given up
+      // with the answer's last byte, the place's next call would find no idle connection and open one more.
+      if (place)
+        request.set_progress_handler([place = std::move(place)](http::message_direction::direction, uint64_t) {});
+      state.run(client, std::move(request));
     } catch (const std::exception& error) {
-      state->fail_soon(error.what());
+      state.fail_soon(error.what());
     }
-    return state;
   }
 
   boost::asio::io_context& io_;
@@ -302,6 +327,7 @@ class RestTransport : public Transport {
   std::shared_ptr<TlsFiles> files_;
   TokenFile token_;
   std::shared_ptr<Outstanding> outstanding_;
+  std::shared_ptr<CallGate> gate_;
   http::client::http_client calls_, watches_;
 };
 

@@ -23,9 +23,17 @@ inline constexpr size_t kMaxUnread = 64u << 20;  // watch bytes received and not
 
 enum class Method : uint8_t { get, post, put, patch, delete_ };
 
+// Which plain call goes first where they wait for each other (call_gate.h).
+enum class Urgency : uint8_t {
+  urgent,      // small, and late is wrong: the pulse, Leases
+  normal,      // lists, statuses, Events
+  background,  // may be thousands: contents of Secrets and ConfigMaps
+};
+
 struct Call {
   Method method = Method::get;
-  std::string target;  // path and query, percent-encoded, beginning with '/'
+  Urgency urgency = Urgency::normal;  // a watch does not wait
+  std::string target;                 // path and query, percent-encoded, beginning with '/'
   std::string accept = "application/json";
   std::string content_type, body;
   size_t max_body = kMaxBody;
@@ -41,7 +49,7 @@ struct Reply : Head {
   std::string body;
 };
 
-// A call under way. Letting go of it does not cancel it.
+// A call under way, or one that waits for its turn. Letting go of it does not cancel it.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -57,6 +65,7 @@ class Transport {
     std::function<void(std::string_view)> on_bytes;
     std::function<void(Status)> on_end;  // once, also when the call failed before a head; an Error = not a clean end
   };
+  // At most CallGate::kPlaces calls of send() are under way at once; more wait. A watch has a connection of its own.
   // An Error = no complete HTTP answer; any status is a Reply.
   virtual std::shared_ptr<Exchange> send(Call call, Done done) = 0;
   virtual std::shared_ptr<Exchange> watch(Call call, WatchEvents events) = 0;

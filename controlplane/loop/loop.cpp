@@ -1,5 +1,7 @@
 #include "controlplane/loop/loop.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <tuple>
@@ -49,8 +51,10 @@ void Loop::on_change(store::Change change) {
   // Becoming settled comes with a change that may be no difference; before the first state it must wake the loop all
   // the same.
   const bool different = store_.apply(std::move(change));
-  if (!synced_ || (!different && figures_.published > 0)) return;
-  changed();
+  if (!synced_) return;
+  if (different || figures_.published == 0) return changed();
+  // What still waits for its round is told with it.
+  if (!coalescer_.due_ms() && callbacks_.touched) callbacks_.touched(store_.snapshot(), figures_.newest);
 }
 
 void Loop::changed() {
@@ -107,6 +111,10 @@ void Loop::run() {
     parts.hashes[i] = compiled.parts[i].hash;
     figures_.part_bytes[i] = compiled.parts[i].bytes->size();
   }
+  for (const compile::Part& shard : compiled.shards) {
+    parts.shards.push_back({shard.bytes, shard.hash});
+    figures_.part_bytes[static_cast<size_t>(ir::PartKind::table)] += shard.bytes->size();
+  }
   figures_.hosts = translation.hosts.size();
   figures_.clusters = translation.clusters.size();
   figures_.certificates = translation.certificates.size();
@@ -122,6 +130,8 @@ void Loop::run() {
                                    {"compile_us", round.compile_ns / 1000},
                                    {"publish_us", round.publish_ns / 1000}});
   }
+  // The first state leaves behind what the first lists took; nothing later is near as large.
+  if (figures_.published == 1 && round.published) ::malloc_trim(0);
   if (callbacks_.measured) callbacks_.measured(round);
   const std::vector<store::Problem> undecodable = store_.problems();
   if (callbacks_.translated) callbacks_.translated(store_.snapshot(), translation, undecodable, id);

@@ -43,6 +43,8 @@ class Loop {
     std::function<void(const store::Snapshot&, const translate::Translation&,
                        const std::vector<store::Problem>& undecodable, ir::StateId id)>
         translated;
+    // Something was told that makes no difference (a status was written): the state `id` holds all the same.
+    std::function<void(const store::Snapshot&, ir::StateId id)> touched;
     std::function<void(const Round&)> measured;  // after each round that got as far as publishing
   };
   // `names` may be null: then ExternalName Services lead to literal addresses only.

@@ -50,18 +50,7 @@ Status Peer::on_frame(const ir::PushFrame& frame) {
   if (!greeted_) return fail("frame {} before hello", static_cast<int>(frame.type));
   switch (frame.type) {
     case FrameType::need:
-      // For a state that has been replaced: the newer one is on its way, the peer will ask again.
-      if (!state_ || frame.id != state_->frame.id) return {};
-      for (size_t i = 0; i < ir::kParts; ++i) {
-        if ((frame.need_mask & (1u << i)) == 0) continue;
-        ir::PushFrame part;
-        part.type = FrameType::part;
-        part.id = state_->frame.id;
-        part.part = static_cast<ir::PartKind>(i);
-        part.hashes[i] = state_->frame.hashes[i];
-        part.sizes[i] = state_->frame.sizes[i];
-        queue({part, state_->parts[i]});
-      }
+      on_need(frame);
       return {};
     case FrameType::ack:
     case FrameType::nack:
@@ -70,6 +59,28 @@ Status Peer::on_frame(const ir::PushFrame& frame) {
       return {};
     default:
       return fail("unexpected frame {}", static_cast<int>(frame.type));
+  }
+}
+
+void Peer::on_need(const ir::PushFrame& frame) {
+  // For a state that has been replaced: the newer one is on its way, the peer will ask again.
+  if (!state_ || frame.id != state_->frame.id) return;
+  ir::PushFrame part;
+  part.type = FrameType::part;
+  part.id = state_->frame.id;
+  for (size_t i = 0; i < ir::kParts; ++i) {
+    if ((frame.need_mask & (1u << i)) == 0) continue;
+    ir::PushFrame one = part;
+    one.part = static_cast<ir::PartKind>(i);
+    one.hashes[i] = state_->frame.hashes[i];
+    one.sizes[i] = state_->frame.sizes[i];
+    queue({one, state_->parts[i]});
+  }
+  part.part = ir::PartKind::shard;
+  for (size_t i = 0; i < state_->shards.size(); ++i) {
+    if ((frame.need_shards[i / 64] >> (i % 64) & 1) == 0) continue;
+    part.shard = static_cast<uint8_t>(i);
+    queue({part, state_->shards[i].fd});
   }
 }
 

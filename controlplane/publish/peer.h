@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/asio.h"
 #include "common/ir/push_socket.h"
@@ -14,6 +15,11 @@ namespace sluice::publish {
 struct Published {
   ir::PushFrame frame;
   std::shared_ptr<const UniqueFd> parts[ir::kParts];
+  struct Shard {
+    ir::ContentHash hash;
+    std::shared_ptr<const UniqueFd> fd;
+  };
+  std::vector<Shard> shards;
 };
 
 //   connected --hello--> greeted;  greeted --need--> greeted;  ack, nack, report: told to the publisher
@@ -31,7 +37,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
   void close(const std::string& why);
 
  private:
-  static constexpr size_t kMaxQueued = 16;
+  static constexpr size_t kMaxQueued = 16 + ir::kMaxShards;
   struct Outgoing {
     ir::PushFrame frame;
     std::shared_ptr<const UniqueFd> part;
@@ -39,6 +45,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
   void wait_readable();
   void on_readable();
   [[nodiscard]] Status on_frame(const ir::PushFrame& frame);
+  void on_need(const ir::PushFrame& frame);
   void queue(Outgoing outgoing);
   void flush();
   boost::asio::posix::stream_descriptor socket_;

@@ -49,6 +49,7 @@ class SocketPublisher final : public Publisher {
   ir::StateId publish(StateParts parts) override;
 
  private:
+  [[nodiscard]] ir::StateId not_published(const Error& error) const;
   void make_rooms_later();
   void accept();
   void accept_all();
@@ -71,6 +72,12 @@ class SocketPublisher final : public Publisher {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
+// Out of memory or descriptors: the state before stays the newest, the next change tries again.
+ir::StateId SocketPublisher::not_published(const Error& error) const {
+  log::error("state not published", {{"error", error.message}});
+  return state_ ? state_->frame.id : ir::StateId{};
+}
+
 ir::StateId SocketPublisher::publish(StateParts parts) {
   const bool same = state_ && std::ranges::equal(parts.hashes, state_->frame.hashes);
   if (same) return state_->frame.id;
@@ -86,12 +93,18 @@ ir::StateId SocketPublisher::publish(StateParts parts) {
       continue;
     }
     auto sealed = ir::make_sealed(kNames[i], *parts.bytes[i], std::move(rooms_[i]));
-    if (!sealed) {
-      // Out of memory or descriptors: the state before stays the newest, the next change tries again.
-      log::error("state not published", {{"error", sealed.error().message}});
-      return state_ ? state_->frame.id : ir::StateId{};
-    }
+    if (!sealed) return not_published(sealed.error());
     next->parts[i] = std::make_shared<const UniqueFd>(std::move(*sealed));
+  }
+  for (size_t i = 0; i < parts.shards.size(); ++i) {
+    const StateParts::Shard& shard = parts.shards[i];
+    if (state_ && i < state_->shards.size() && state_->shards[i].hash == shard.hash) {
+      next->shards.push_back(state_->shards[i]);
+      continue;
+    }
+    auto sealed = ir::make_sealed("sluice-shard", *shard.bytes);
+    if (!sealed) return not_published(sealed.error());
+    next->shards.push_back({shard.hash, std::make_shared<const UniqueFd>(std::move(*sealed))});
   }
   state_ = std::move(next);
   const auto peers = peers_;  // an offer may close a peer

@@ -21,6 +21,12 @@ namespace sluice::publish {
 struct StateParts {
   std::shared_ptr<const std::vector<std::byte>> bytes[ir::kParts];
   ir::ContentHash hashes[ir::kParts];
+  // Those that the table names, in its order; at most ir::kMaxShards.
+  struct Shard {
+    std::shared_ptr<const std::vector<std::byte>> bytes;
+    ir::ContentHash hash;
+  };
+  std::vector<Shard> shards;
 };
 
 // What the newest connected data plane says of itself.

@@ -1,9 +1,9 @@
 #include "controlplane/status/event_ledger.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common/ir/push_frame.h"
+#include "controlplane/status/json_text.h"
 #include "controlplane/status/object_status.h"
 
 namespace sluice::status {
@@ -30,8 +30,6 @@ const char* api_version(store::Kind kind) {
   }
   return "v1";
 }
-
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 }  // namespace
 
@@ -108,21 +106,21 @@ std::string event_json(const EventLedger::Due& due, const std::string& controlle
   if (!due.event.uid.empty()) involved["uid"] = due.event.uid;
   if (!due.event.resource_version.empty()) involved["resourceVersion"] = due.event.resource_version;
   if (!problem.field.empty()) involved["fieldPath"] = problem.field;
-  return dump({{"apiVersion", "v1"},
-               {"kind", "Event"},
-               {"metadata", {{"name", due.name}, {"namespace", event_namespace(due.event)}}},
-               {"involvedObject", involved},
-               {"type", "Warning"},
-               {"reason", problem.reason},
-               {"message", problem.text},
-               {"source", {{"component", controller_name}, {"host", host}}},
-               {"count", due.count},
-               {"firstTimestamp", rfc3339(due.first_s)},
-               {"lastTimestamp", rfc3339(now_s)}});
+  return dumped({{"apiVersion", "v1"},
+                 {"kind", "Event"},
+                 {"metadata", {{"name", due.name}, {"namespace", event_namespace(due.event)}}},
+                 {"involvedObject", involved},
+                 {"type", "Warning"},
+                 {"reason", problem.reason},
+                 {"message", problem.text},
+                 {"source", {{"component", controller_name}, {"host", host}}},
+                 {"count", due.count},
+                 {"firstTimestamp", rfc3339(due.first_s)},
+                 {"lastTimestamp", rfc3339(now_s)}});
 }
 
 std::string event_patch(const EventLedger::Due& due, uint32_t count, int64_t now_s) {
-  return dump({{"count", count}, {"lastTimestamp", rfc3339(now_s)}, {"message", due.event.problem.text}});
+  return dumped({{"count", count}, {"lastTimestamp", rfc3339(now_s)}, {"message", due.event.problem.text}});
 }
 
 }  // namespace sluice::status

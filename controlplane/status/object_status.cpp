@@ -2,12 +2,14 @@
 
 #include <time.h>
 
-#include <nlohmann/json.hpp>
+#include "controlplane/status/json_text.h"
 
 namespace sluice::status {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kPending = "Pending";
 
 const json* condition_of(const json& list, const std::string& type) {
   if (!list.is_array()) return nullptr;
@@ -23,6 +25,11 @@ json conditions_json(const std::vector<Condition>& conditions, const json& befor
   for (const Condition& condition : conditions) {
     const char* status = condition.status ? "True" : "False";
     const json* old = condition_of(before, condition.type);
+    if (condition.reason == kPending && old != nullptr && old->value("status", json()) == "True" &&
+        old->value("observedGeneration", json()) == generation) {
+      out.push_back(*old);
+      continue;
+    }
     const bool same = old != nullptr && old->value("status", json()) == status;
     const json since = same ? old->value("lastTransitionTime", json()) : json();
     out.push_back({{"type", condition.type},
@@ -78,16 +85,50 @@ json entries_json(const WantedStatus& wanted, const std::vector<Condition>& cond
   return out;
 }
 
-Condition programmed_condition(Programmed programmed) {
+Condition programmed_condition(Programmed programmed, const std::string& waits_for) {
   switch (programmed) {
     case Programmed::yes:
-      return {"Programmed", true, "Programmed", "every worker runs this generation"};
+      return {"Programmed", true, "Programmed", "every worker of every Ready replica runs this generation"};
     case Programmed::pending:
-      return {"Programmed", false, "Pending", "not yet acknowledged by every worker"};
+      return {"Programmed", false, kPending,
+              waits_for.empty() ? "not yet acknowledged by every worker" : "not yet acknowledged by " + waits_for};
     case Programmed::no:
       break;
   }
   return {"Programmed", false, "Invalid", "not accepted, so there is nothing to run"};
+}
+
+// As in an Ingress, without ports: they are those of the Service, and not what a client of the host needs.
+json addresses_json(const Addresses& addresses) {
+  json out = json::array();
+  for (const config::PublishedAddress& address : addresses) {
+    json& entry = out.emplace_back(json::object());
+    if (!address.ip.empty()) entry["ip"] = address.ip;
+    if (!address.hostname.empty()) entry["hostname"] = address.hostname;
+  }
+  return out;
+}
+
+void patch_addresses(const json& before, const Addresses& addresses, json& patch) {
+  const json wanted = addresses_json(addresses);
+  const json balancer = before.is_object() ? before.value("loadBalancer", json()) : json();
+  json there = balancer.is_object() ? balancer.value("ingress", json()) : json();
+  if (there.is_null()) there = json::array();
+  if (there != wanted) patch["loadBalancer"] = {{"ingress", wanted.empty() ? json() : wanted}};
+}
+
+void patch_conditions(const json& before, const WantedStatus& wanted, Condition programmed,
+                      const std::string& controller, const std::string& now, json& patch) {
+  const char* list = names_of(wanted.object.kind).list;
+  const json before_entries = before.is_object() ? before.value(list, json()) : json();
+  const json before_conditions = before.is_object() ? before.value("conditions", json()) : json();
+  std::vector<Condition> conditions = wanted.conditions;
+  conditions.push_back(std::move(programmed));
+  json entries = entries_json(wanted, conditions, before_entries, controller, now);
+  json summary = conditions_json(conditions, before_conditions, wanted.generation, now);
+  if (entries == before_entries && summary == before_conditions) return;
+  patch[list] = std::move(entries);
+  patch["conditions"] = std::move(summary);
 }
 
 }  // namespace
@@ -102,7 +143,8 @@ std::string rfc3339(int64_t seconds) {
 
 Result<std::optional<std::string>> status_patch(const std::string& object, const WantedStatus& wanted,
                                                 Programmed programmed, const std::string& controller_name,
-                                                int64_t now_s) {
+                                                int64_t now_s, const std::optional<Addresses>& addresses,
+                                                const std::string& waits_for) {
   const json current = json::parse(object, nullptr, false);
   const char* kind = store::kind_name(wanted.object.kind);
   if (!current.is_object() || !current.contains("metadata") || !current["metadata"].is_object())
@@ -110,20 +152,17 @@ Result<std::optional<std::string>> status_patch(const std::string& object, const
   const json& metadata = current["metadata"];
   if (!wanted.uid.empty() && metadata.value("uid", json()) != wanted.uid)
     return fail("the {} is another one of the same name", kind);
-  const char* list = names_of(wanted.object.kind).list;
   const json before = current.value("status", json::object());
-  const json before_entries = before.is_object() ? before.value(list, json()) : json();
-  const json before_conditions = before.is_object() ? before.value("conditions", json()) : json();
-  std::vector<Condition> conditions = wanted.conditions;
-  conditions.push_back(programmed_condition(programmed));
-  const std::string now = rfc3339(now_s);
-  const json entries = entries_json(wanted, conditions, before_entries, controller_name, now);
-  const json summary = conditions_json(conditions, before_conditions, wanted.generation, now);
-  if (entries == before_entries && summary == before_conditions) return std::optional<std::string>();
+  json status = json::object();
+  if (wanted.object.kind != store::Kind::ingress)
+    patch_conditions(before, wanted, programmed_condition(programmed, waits_for), controller_name, rfc3339(now_s),
+                     status);
+  if (wanted.object.kind != store::Kind::rate_limit_policy && addresses)
+    patch_addresses(before, wanted.accepted ? *addresses : Addresses(), status);
+  if (status.empty()) return std::optional<std::string>();
   const json patch = {{"metadata", {{"resourceVersion", metadata.value("resourceVersion", json(""))}}},
-                      {"status", {{list, entries}, {"conditions", summary}}}};
-  // Texts of objects may hold anything; what is no UTF-8 is replaced, never thrown upon.
-  return std::optional<std::string>(patch.dump(-1, ' ', false, json::error_handler_t::replace));
+                      {"status", std::move(status)}};
+  return std::optional<std::string>(dumped(patch));
 }
 
 }  // namespace sluice::status

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "controlplane/status/event_ledger.h"
+#include "controlplane/status/json_text.h"
 #include "controlplane/status/object_status.h"
 
 namespace sluice::status {
@@ -39,6 +40,7 @@ class Impl : public StatusWriter {
       if (old == statuses_.end() || entry.wanted != status) {
         entry.wanted = std::move(status);
         entry.sequence = sequence;
+        entry.version = entry.wanted.resource_version;
         entry.since_ms = now;
         entry.clean = false;
         entry.epoch = ++epochs_;
@@ -50,11 +52,35 @@ class Impl : public StatusWriter {
     step();
   }
 
+  void set_addresses(std::optional<Addresses> addresses) override {
+    if (stopped_ || addresses == addresses_) return;
+    addresses_ = std::move(addresses);
+    for (auto& [ref, entry] : statuses_) {
+      if (ref.kind == store::Kind::rate_limit_policy) continue;
+      entry.clean = false;
+      entry.epoch = ++epochs_;
+      entry.backoff_ms = entry.not_before_ms = 0;
+    }
+    step();
+  }
+
   void acknowledged(uint64_t sequence) override {
     acknowledged_ = std::max(acknowledged_, sequence);
-    for (auto& [ref, entry] : statuses_) {
-      if (entry.clean && entry.written == Programmed::pending && acknowledged_ >= entry.sequence) entry.clean = false;
+    step();
+  }
+
+  void replicas_changed() override {
+    const bool leads = options_.leases == nullptr || options_.leases->leading();
+    if (leads && !led_) {
+      // What the one before us wrote is read again; what is there is not written twice.
+      const uint64_t now = monotonic_ms();
+      for (auto& [ref, entry] : statuses_) {
+        entry.clean = false;
+        entry.since_ms = now;
+        entry.not_before_ms = entry.backoff_ms = 0;
+      }
     }
+    led_ = leads;
     step();
   }
 
@@ -76,7 +102,8 @@ class Impl : public StatusWriter {
  private:
   struct Entry {
     WantedStatus wanted;
-    uint64_t sequence = 0;  // the state in which this verdict first was
+    uint64_t sequence = 0;  // the state in which this verdict first was,
+    std::string version;    // and the object's version then
     uint64_t since_ms = 0, not_before_ms = 0, backoff_ms = 0;
     uint64_t epoch = 0, call_epoch = 0;  // of the verdict, and of the one a call under way is about
     bool clean = false, in_flight = false;
@@ -94,7 +121,7 @@ class Impl : public StatusWriter {
   }
 
   void step() {
-    if (stopped_) return;
+    if (stopped_ || (options_.leases != nullptr && !options_.leases->leading())) return;
     const uint64_t now = monotonic_ms();
     step_statuses(now);
     step_events(now);
@@ -110,42 +137,65 @@ class Impl : public StatusWriter {
 
   // ---- statuses
 
-  [[nodiscard]] Programmed programmed(const Entry& entry) const {
+  // `waits_for`: the replica that lacks it; empty = ourselves.
+  [[nodiscard]] Programmed programmed(const Entry& entry, std::string& waits_for) const {
+    waits_for.clear();
     if (!entry.wanted.accepted) return Programmed::no;
-    return acknowledged_ >= entry.sequence ? Programmed::yes : Programmed::pending;
+    if (acknowledged_ < entry.sequence) return Programmed::pending;
+    if (options_.leases == nullptr) return Programmed::yes;
+    const store::ObjectRef& object = entry.wanted.object;
+    auto missing = options_.leases->missing(object.kind, object.key.ns, entry.version, entry.since_ms);
+    if (!missing) return Programmed::yes;
+    waits_for = std::move(*missing);
+    return Programmed::pending;
   }
 
   void step_statuses(uint64_t now) {
+    bool waits = false;
+    std::string waits_for;
     for (auto& [ref, entry] : statuses_) {
-      if (status_calls_ >= kStatusCalls) return;
-      if (entry.clean || entry.in_flight || now < entry.not_before_ms) continue;
-      const Programmed state = programmed(entry);
+      if (entry.in_flight || (entry.clean && entry.written != Programmed::pending)) continue;
+      const bool ingress = ref.kind == store::Kind::ingress;
+      if (ingress && !addresses_) {
+        entry.clean = true;  // nothing of it is ours to write
+        entry.written = Programmed::yes;
+        continue;
+      }
+      const Programmed state = ingress ? Programmed::yes : programmed(entry, waits_for);
+      waits = waits || state == Programmed::pending;
+      if (entry.clean && state == Programmed::pending) continue;
+      entry.clean = false;
+      if (status_calls_ >= kStatusCalls || now < entry.not_before_ms) continue;
       if (state == Programmed::pending && now - entry.since_ms < options_.pending_ms) continue;
       entry.in_flight = true;
       entry.call_epoch = entry.epoch;
       ++status_calls_;
-      read_status(ref, entry.epoch, state);
+      read_status(ref, entry.epoch, state, waits_for);
     }
+    if (options_.leases != nullptr) options_.leases->waiting(waits);
   }
 
   static std::string target_of(const store::ObjectRef& ref) {
-    return fmt::format("/apis/sluice.dev/v1alpha1/namespaces/{}/{}/{}", kube::percent_encode(ref.key.ns),
-                       ref.kind == store::Kind::route ? "routes" : "ratelimitpolicies",
-                       kube::percent_encode(ref.key.name));
+    const char* path = ref.kind == store::Kind::ingress ? "networking.k8s.io/v1/namespaces/{}/ingresses/{}"
+                       : ref.kind == store::Kind::route ? "sluice.dev/v1alpha1/namespaces/{}/routes/{}"
+                                                        : "sluice.dev/v1alpha1/namespaces/{}/ratelimitpolicies/{}";
+    return "/apis/" +
+           fmt::format(fmt::runtime(path), kube::percent_encode(ref.key.ns), kube::percent_encode(ref.key.name));
   }
 
-  void read_status(const store::ObjectRef& ref, uint64_t epoch, Programmed state) {
+  void read_status(const store::ObjectRef& ref, uint64_t epoch, Programmed state, const std::string& waits_for) {
     kube::Call get;
-    get.target = target_of(ref);
-    call(std::move(get), [this, ref, epoch, state](Result<kube::Reply> reply) {
+    // The whole object, too; of Ingresses a right to read them one by one is not needed.
+    get.target = target_of(ref) + (ref.kind == store::Kind::ingress ? "/status" : "");
+    call(std::move(get), [this, ref, epoch, state, waits_for](Result<kube::Reply> reply) {
       const auto found = statuses_.find(ref);
       if (!reply || reply->status != 200 || found == statuses_.end() || found->second.epoch != epoch) {
         // Gone meanwhile: the watch will say so.
         const bool gone = reply && reply->status == 404;
         return status_done(ref, epoch, state, gone ? std::string() : why(reply));
       }
-      auto patch =
-          status_patch(reply->body, found->second.wanted, state, options_.controller_name, wall_us() / 1'000'000);
+      auto patch = status_patch(reply->body, found->second.wanted, state, options_.controller_name,
+                                wall_us() / 1'000'000, addresses_, waits_for);
       if (!patch) return status_done(ref, epoch, state, patch.error().message);
       if (!*patch) return status_done(ref, epoch, state, {});
       write_status(ref, epoch, state, std::move(**patch));
@@ -182,7 +232,6 @@ class Impl : public StatusWriter {
         entry.clean = true;
         entry.written = state;
         entry.backoff_ms = 0;
-        if (state == Programmed::pending && acknowledged_ >= entry.sequence) entry.clean = false;
       } else {
         ++counts_.failures;
         log::warning(
@@ -245,6 +294,10 @@ class Impl : public StatusWriter {
       uint32_t count = 1;
       if (event.is_object() && event.contains("count") && event["count"].is_number_unsigned())
         count = event["count"].get<uint32_t>();
+      // Another replica, or we before a restart, told it lately.
+      const std::string since = rfc3339(wall_us() / 1'000'000 - static_cast<int64_t>(EventLedger::kRepeatMs / 1000));
+      if (text(event, "message") == due.event.problem.text && text(event, "lastTimestamp") > since)
+        return event_done(due, count, reply, true, false);
       patch_event(due, count + 1, false);
     });
   }
@@ -261,10 +314,12 @@ class Impl : public StatusWriter {
     });
   }
 
-  void event_done(const EventLedger::Due& due, uint32_t count, const Result<kube::Reply>& reply, bool written) {
+  // `fine`: it is there. `wrote`: by this call.
+  void event_done(const EventLedger::Due& due, uint32_t count, const Result<kube::Reply>& reply, bool fine,
+                  bool wrote = true) {
     --event_calls_;
-    if (written) {
-      ++counts_.events_written;
+    if (fine) {
+      counts_.events_written += wrote ? 1 : 0;
       event_backoff_ms_ = 0;
     } else {
       ++counts_.failures;
@@ -272,7 +327,7 @@ class Impl : public StatusWriter {
       log::warning("cannot write an Event",
                    {{"namespace", due.event.problem.object.key.ns}, {"name", due.name}, {"why", why(reply)}});
     }
-    ledger_.done(EventLedger::identity(due.event), monotonic_ms(), count, written ? 0 : event_backoff_ms_);
+    ledger_.done(EventLedger::identity(due.event), monotonic_ms(), count, fine ? 0 : event_backoff_ms_);
     step();
   }
 
@@ -281,12 +336,13 @@ class Impl : public StatusWriter {
   boost::asio::steady_timer timer_;
   std::shared_ptr<bool> alive_;  // callbacks of calls under way look whether we still are
   std::map<store::ObjectRef, Entry> statuses_;
+  std::optional<Addresses> addresses_;
   EventLedger ledger_;
   uint64_t acknowledged_ = 0, epochs_ = 0, event_backoff_ms_ = 0, budget_at_ = 0;
   double event_budget_ = kEventBurst;
   size_t status_calls_ = 0, event_calls_ = 0;
   Counts counts_;
-  bool stopped_ = false;
+  bool stopped_ = false, led_ = false;
 };
 
 }  // namespace

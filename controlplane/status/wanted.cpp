@@ -16,20 +16,11 @@ constexpr size_t kMaxMessage = 1024;  // of a condition (metav1 allows 32,768) a
 constexpr size_t kMaxTexts = 8;
 
 // Reasons that are about something the object names, not about the object itself.
-constexpr std::array kReferenceReasons = {"BackendNotFound",
-                                          "PortNotFound",
-                                          "SecretNotFound",
-                                          "InvalidCertificate",
-                                          "CertificateExpired",
-                                          "AddressRefused",
-                                          "CertificateNotYetValid",
-                                          "ExternalNameNotAllowed",
-                                          "UnsupportedBackend",
-                                          "UnsupportedProtocol",
-                                          "InvalidKind",
-                                          "RefNotPermitted",
-                                          "FetchFailed",
-                                          "NoEndpoints"};
+constexpr std::array kReferenceReasons = {
+    "BackendNotFound",    "PortNotFound",   "SecretNotFound",         "InvalidCertificate",
+    "CertificateExpired", "AddressRefused", "CertificateNotYetValid", "ExternalNameNotAllowed",
+    "UnsupportedBackend", "InvalidKind",    "RefNotPermitted",        "FetchFailed",
+    "NoEndpoints"};
 
 bool about_reference(const store::Problem& problem) {
   return std::find(kReferenceReasons.begin(), kReferenceReasons.end(), problem.reason) != kReferenceReasons.end();
@@ -87,7 +78,8 @@ Condition condition(std::string type, bool status, std::string reason, std::stri
 }
 
 WantedStatus route_of(const translate::ObjectStatus& verdict, const store::Meta& meta, const Problems& problems) {
-  WantedStatus out{verdict.object, meta.uid, verdict.generation, verdict.accepted, verdict.parents, {}};
+  WantedStatus out{verdict.object,  meta.uid, verdict.generation,   verdict.accepted,
+                   verdict.parents, {},       meta.resource_version};
   Problems references, own;
   for (const store::Problem* problem : problems) {
     if (problem->severity != store::Severity::error) continue;
@@ -115,7 +107,8 @@ WantedStatus route_of(const translate::ObjectStatus& verdict, const store::Meta&
 }
 
 WantedStatus policy_of(const translate::ObjectStatus& verdict, const store::Meta& meta, const Problems& problems) {
-  WantedStatus out{verdict.object, meta.uid, verdict.generation, verdict.accepted, verdict.parents, {}};
+  WantedStatus out{verdict.object,  meta.uid, verdict.generation,   verdict.accepted,
+                   verdict.parents, {},       meta.resource_version};
   Problems errors;
   std::ranges::copy_if(problems, std::back_inserter(errors),
                        [](const store::Problem* problem) { return problem->severity == store::Severity::error; });
@@ -133,7 +126,7 @@ WantedStatus policy_of(const translate::ObjectStatus& verdict, const store::Meta
 }  // namespace
 
 Wanted wanted_of(const translate::Translation& translation, const std::vector<store::Problem>& undecodable,
-                 const store::Snapshot& snapshot) {
+                 const store::Snapshot& snapshot, bool ingresses) {
   Wanted out;
   std::map<store::ObjectRef, Problems> by_object;
   std::map<std::tuple<store::ObjectRef, std::string, std::string>, const store::Problem*> identities;
@@ -155,9 +148,14 @@ Wanted wanted_of(const translate::Translation& translation, const std::vector<st
   }
   for (const translate::ObjectStatus& verdict : translation.statuses) {
     const bool policy = verdict.object.kind == store::Kind::rate_limit_policy;
-    if (!policy && verdict.object.kind != store::Kind::route) continue;
+    const bool ingress = verdict.object.kind == store::Kind::ingress;
+    if (ingress && !ingresses) continue;
     const store::Meta* meta = meta_in(snapshot, verdict.object);
     if (meta == nullptr) continue;
+    if (ingress) {
+      out.statuses.push_back({verdict.object, meta->uid, 0, verdict.accepted, {}, {}, meta->resource_version});
+      continue;
+    }
     out.statuses.push_back((policy ? policy_of : route_of)(verdict, *meta, by_object[verdict.object]));
   }
   std::ranges::sort(out.statuses, {}, &WantedStatus::object);

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "controlplane/store/problem.h"
@@ -26,7 +27,7 @@ struct Condition {
 };
 
 // Of one Route or RateLimitPolicy. Programmed is not in `conditions`: only the writer knows what the data plane
-// acknowledged.
+// acknowledged. Of an Ingress: whether it is accepted, for its addresses; the rest is empty and never written.
 struct WantedStatus {
   store::ObjectRef object;
   std::string uid;
@@ -34,7 +35,13 @@ struct WantedStatus {
   bool accepted = false;
   std::vector<store::ParentRef> parents;  // a policy: the targets that are limited
   std::vector<Condition> conditions;      // Accepted, ResolvedRefs (Routes), PartiallyInvalid (only when true)
-  bool operator==(const WantedStatus&) const = default;
+  std::string resource_version = {};      // in the snapshot; no part of the verdict: writing it moves it
+  bool operator==(const WantedStatus& other) const {
+    const auto verdict = [](const WantedStatus& s) {
+      return std::tie(s.object, s.uid, s.generation, s.accepted, s.parents, s.conditions);
+    };
+    return verdict(*this) == verdict(other);
+  }
 };
 
 struct Wanted {
@@ -42,8 +49,9 @@ struct Wanted {
   std::vector<WantedStatus> statuses;  // by object
 };
 
-// `undecodable`: the store's own problems, beside the translation's.
+// `undecodable`: the store's own problems, beside the translation's. `ingresses`: they are wanted, too.
 [[nodiscard]] Wanted wanted_of(const translate::Translation& translation,
-                               const std::vector<store::Problem>& undecodable, const store::Snapshot& snapshot);
+                               const std::vector<store::Problem>& undecodable, const store::Snapshot& snapshot,
+                               bool ingresses = false);
 
 }  // namespace sluice::status

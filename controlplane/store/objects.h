@@ -116,11 +116,17 @@ struct ServicePort {
   std::string app_protocol;  // "kubernetes.io/h2c", "https", ...
   bool operator==(const ServicePort&) const = default;
 };
+struct ServiceAddress {
+  enum class From : uint8_t { cluster_ips, external_ips, load_balancer } from{};
+  std::string ip, hostname;  // unchecked; a load balancer's may have both
+  bool operator==(const ServiceAddress&) const = default;
+};
 struct Service {
   Meta meta;
   std::string type;  // ClusterIP, NodePort, LoadBalancer, ExternalName
   std::string external_name;
   std::vector<ServicePort> ports;
+  std::vector<ServiceAddress> addresses;  // only where somebody asks for them (kube::ReflectorScope::addresses)
   bool operator==(const Service&) const = default;
 };
 struct SliceEndpoint {
@@ -179,9 +185,15 @@ struct ValueMatch {  // of a header or a query parameter
   std::string name, value;
   bool operator==(const ValueMatch&) const = default;
 };
+struct GrpcMatch {  // at least one of the names
+  enum class Type : uint8_t { exact, regular_expression } type = Type::exact;
+  std::string service, method;
+  bool operator==(const GrpcMatch&) const = default;
+};
 struct RouteMatch {
   PathMatch path;
-  std::string method;  // empty = any
+  std::optional<GrpcMatch> grpc;  // instead of the path
+  std::string method;             // empty = any
   std::vector<ValueMatch> headers, query_params;
   bool invalid = false;  // cannot be placed
   bool operator==(const RouteMatch&) const = default;
@@ -249,7 +261,8 @@ struct RouteRule {
   std::vector<BackendRef> backend_refs;
   std::optional<uint32_t> request_timeout_ms, backend_request_timeout_ms;
   std::optional<RouteRetry> retry;
-  bool invalid = false;  // what it does cannot be read: its matches answer 500
+  std::vector<std::string> upgrades = {"websocket"};  // in any case
+  bool invalid = false;                               // what it does cannot be read: its matches answer 500
   bool operator==(const RouteRule&) const = default;
 };
 struct Route {

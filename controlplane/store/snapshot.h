@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "controlplane/store/objects.h"
+#include "controlplane/store/versions.h"
 
 namespace sluice::store {
 
@@ -34,6 +35,8 @@ struct Snapshot {
     std::vector<ObjectKey> keys;
   };
   std::array<Journal, kKinds> journals{};
+  // Of the kinds whose status waits for every replica.
+  Newest newest_routes, newest_policies;
   ObjectMap<Ingress> ingresses;
   ObjectMap<IngressClass> ingress_classes;
   ObjectMap<Service> services;

@@ -58,8 +58,16 @@ bool same_but_version(const T& a, const T& b) {
 
 }  // namespace
 
+namespace {
+Newest* newest_of(Snapshot& snapshot, Kind kind) {
+  if (kind == Kind::route) return &snapshot.newest_routes;
+  return kind == Kind::rate_limit_policy ? &snapshot.newest_policies : nullptr;
+}
+}  // namespace
+
 bool Store::upsert(Object object) {
   const ObjectRef ref = ref_of(object);
+  if (Newest* newest = newest_of(snapshot_, ref.kind)) newest->note(ref.key.ns, meta_of(object).resource_version);
   const bool had_problems = problems_.erase(ref) > 0;
   const bool changed = std::visit(
       [&]<class T>(T&& typed) {
@@ -85,6 +93,11 @@ bool Store::replace(Replace replace) {
   kept.reserve(replace.objects.size());
   for (const Object& object : replace.objects) kept.push_back(meta_of(object).key());
   std::ranges::sort(kept);
+  // A list may be older than what was seen before it: the API server's storage was restored.
+  if (Newest* newest = newest_of(snapshot_, replace.kind)) {
+    if (replace.ns.empty()) *newest = {};
+    else newest->by_namespace.erase(replace.ns);
+  }
   const auto in_scope = [&](const ObjectKey& key) { return replace.ns.empty() || key.ns == replace.ns; };
   const auto is_gone = [&](const ObjectKey& key) { return in_scope(key) && !std::ranges::binary_search(kept, key); };
   bool changed = with_map(snapshot_, replace.kind, [&](auto& map) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "controlplane/features/feature.h"
 #include "controlplane/translate/upstream_tls.h"
 
 namespace sluice::translate {
@@ -25,17 +26,34 @@ void insert_sorted(std::vector<T>& list, const T& value) {
   if (at == list.end() || *at != value) list.insert(at, value);
 }
 
+// The annotation changes the version of HTTP, never whether it is encrypted.
+ir::UpstreamProtocol annotated_protocol(const store::Service& service, ir::UpstreamProtocol by_port,
+                                        std::vector<store::Problem>& problems) {
+  const auto found = service.meta.annotations.find(features::kUpstreamProtocol);
+  if (found == service.meta.annotations.end()) return by_port;
+  if (found->second == "http1") return ir::UpstreamProtocol::Http1;
+  if (found->second == "h2") return ir::UpstreamProtocol::H2;
+  problems.push_back({{store::Kind::service, service.meta.key()},
+                      fmt::format("metadata.annotations[{}]", features::kUpstreamProtocol),
+                      "InvalidAnnotation",
+                      store::Severity::error,
+                      "must be \"http1\" or \"h2\"; appProtocol decides"});
+  return by_port;
+}
+
 }  // namespace
 
 const store::ServicePort* find_port(const store::Service& service, uint16_t number) {
   return find_port(service, store::ServiceBackendPort{"", number});
 }
 
-AppProtocol app_protocol(const store::ServicePort& port) {
+Spoken spoken(const store::ServicePort& port) {
   const std::string& word = port.app_protocol;
-  if (word == "https" || word == "HTTPS" || word == "kubernetes.io/wss") return AppProtocol::https;
-  if (word == "kubernetes.io/h2c" || word == "h2c" || word == "grpc") return AppProtocol::http2_cleartext;
-  return AppProtocol::http1;
+  if (word == "https" || word == "HTTPS" || word == "kubernetes.io/wss") return {ir::UpstreamProtocol::Http1, true};
+  if (word == "kubernetes.io/h2c" || word == "h2c" || word == "grpc") return {ir::UpstreamProtocol::H2, false};
+  // "h2" is HTTP/2 over TLS (RFC 9113 section 3.1), with Kubernetes' prefix, too: nothing of it goes in the clear.
+  if (word == "h2" || word == "kubernetes.io/h2" || word == "grpcs") return {ir::UpstreamProtocol::H2, true};
+  return {};
 }
 
 Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan& plan) {
@@ -72,12 +90,6 @@ Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan
     return refuse(ref.port_field, "PortNotFound", fmt::format("Service {} does not have {}", name(), wanted),
                   ir::TableReason::port_not_found);
   }
-  if (app_protocol(*port) == AppProtocol::http2_cleartext) {
-    plan.problem(ref.port_field, "UnsupportedProtocol",
-                 fmt::format("appProtocol \"{}\" of Service {} port {} is spoken as HTTP/1.1", port->app_protocol,
-                             name(), port->port),
-                 store::Severity::warning);
-  }
   ClusterUse use{fmt::format("{}/{}", name(), port->port), ref.service, port->port};
   insert_sorted(plan.clusters, use);
   return {std::move(use), {}};
@@ -94,7 +106,9 @@ MadeCluster make_cluster(const ClusterUse& use, const store::Service& service, c
   out.origin->name = use.service.name;
   out.origin->generation = service.meta.generation;
   const store::ServicePort* port = find_port(service, use.port);
-  if (port != nullptr && app_protocol(*port) == AppProtocol::https) {
+  const Spoken by_port = port != nullptr ? spoken(*port) : Spoken();
+  out.protocol = annotated_protocol(service, by_port.protocol, problems);
+  if (by_port.tls) {
     UpstreamTls tls = make_upstream_tls(service, snapshot, problems);
     made.ca = std::move(tls.ca);
     made.pending = tls.pending;

@@ -21,15 +21,19 @@ struct Resolved {
 };
 
 // Adds what it learns to the plan: dependency, cluster, problems (BackendNotFound, PortNotFound,
-// ExternalNameNotAllowed, UnsupportedProtocol).
+// ExternalNameNotAllowed).
 [[nodiscard]] Resolved resolve_service(const ServiceRef& ref, const PlanContext& context, Plan& plan);
 
 // The Service's port behind a cluster's number; null when it is gone.
 [[nodiscard]] const store::ServicePort* find_port(const store::Service& service, uint16_t number);
 
-// What the data plane speaks to the cluster, by the port's appProtocol.
-enum class AppProtocol : uint8_t { http1, https, http2_cleartext };
-[[nodiscard]] AppProtocol app_protocol(const store::ServicePort& port);
+// What the data plane speaks to the cluster, by the port's appProtocol; a word that is not known is HTTP/1.1.
+struct Spoken {
+  ir::UpstreamProtocol protocol = ir::UpstreamProtocol::Http1;
+  bool tls = false;
+  bool operator==(const Spoken&) const = default;
+};
+[[nodiscard]] Spoken spoken(const store::ServicePort& port);
 
 // The cluster of a use whose Service is there.
 struct MadeCluster {

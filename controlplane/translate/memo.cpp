@@ -279,6 +279,7 @@ void Translator::Memo::update_fallback(const store::Snapshot& snapshot, Dirty& d
   fallback->origin->rule = "default-backend";
   fallback->metric = "default-backend";
   fallback->path_kind = ir::PathKind::Prefix;
+  fallback->upgrades = {kWebSocket};
   set_single_backend(*fallback, resolved.cluster, 503, resolved.error);
   use_clusters(fallback_plan, true, dirty);
   problems.add(fallback_plan.problems);

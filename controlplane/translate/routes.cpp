@@ -1,7 +1,10 @@
 #include "controlplane/translate/routes.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "common/ir/verify.h"
 #include "controlplane/features/feature.h"
 
 namespace sluice::translate {
@@ -31,6 +34,43 @@ void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& clus
   else backend->error = std::make_unique<ir::DirectResponseT>(make_error(status, reason));
   forward.backends.push_back(std::move(backend));
   route.action.Set(std::move(forward));
+}
+
+std::string add_upgrade(std::string_view name, std::vector<std::string>& to) {
+  if (!features::is_token(name)) return fmt::format("\"{}\" is no name of a protocol", name.substr(0, 64));
+  std::string lower(name);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  // A tunnel to the backend would carry requests past every rule.
+  if (lower == "h2c" || lower == "tls" || lower.starts_with("http"))
+    return fmt::format("\"{}\" is HTTP itself, which clients choose when they connect", name.substr(0, 64));
+  if (std::ranges::find(to, lower) != to.end()) return {};
+  if (to.size() == ir::kMaxUpgrades) return fmt::format("more than {} protocols", ir::kMaxUpgrades);
+  to.push_back(std::move(lower));
+  return {};
+}
+
+std::vector<std::string> annotated_upgrades(const store::Meta& meta, Plan& plan) {
+  const auto own = meta.annotations.find(features::kUpgrades);
+  if (own == meta.annotations.end()) return {kWebSocket};
+  if (own->second == store::kUnreadable) return {};  // told already
+  constexpr std::string_view kBlank = " \t";
+  std::vector<std::string> out;
+  std::string_view rest = own->second;
+  if (rest.find_first_not_of(kBlank) == std::string_view::npos) return out;
+  for (bool more = true; more;) {
+    const size_t comma = rest.find(',');
+    std::string_view name = rest.substr(0, comma);
+    more = comma != std::string_view::npos;
+    if (more) rest.remove_prefix(comma + 1);
+    name.remove_prefix(std::min(name.find_first_not_of(kBlank), name.size()));
+    name = name.substr(0, name.find_last_not_of(kBlank) + 1);
+    if (std::string problem = add_upgrade(name, out); !problem.empty()) {
+      plan.problem(fmt::format("metadata.annotations[{}]", features::kUpgrades), "InvalidAnnotation",
+                   std::move(problem) + "; no upgrade is allowed");
+      return {};
+    }
+  }
+  return out;
 }
 
 bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context, Plan& plan) {

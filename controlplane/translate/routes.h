@@ -3,6 +3,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/ir/table_reason.h"
 #include "controlplane/translate/plan.h"
@@ -17,6 +19,12 @@ namespace sluice::translate {
 // Forward to one backend: a cluster, or the error that stands for it.
 void set_single_backend(ir::RouteT& route, const std::optional<ClusterUse>& cluster, uint16_t status,
                         ir::TableReason reason);
+
+inline constexpr const char* kWebSocket = "websocket";
+// Adds a protocol that clients may upgrade to, in lower case and once. Otherwise says why it cannot be one.
+[[nodiscard]] std::string add_upgrade(std::string_view name, std::vector<std::string>& to);
+// Of an Ingress' routes: annotation "sluice.dev/upgrades", else websocket. A value that cannot be honoured allows none.
+[[nodiscard]] std::vector<std::string> annotated_upgrades(const store::Meta& meta, Plan& plan);
 
 // Annotation "sluice.dev/ssl-redirect" of the object, else of its class, else the option. A value other than true and
 // false is a problem.

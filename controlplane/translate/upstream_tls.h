@@ -1,4 +1,4 @@
-// TLS towards the endpoints of a Service whose port has appProtocol https: verified against the system's authorities
+// TLS towards the endpoints of a Service whose port means TLS (backends.h): verified against the system's authorities
 // and the Service's own name unless its annotations say otherwise (docs/decisions/0006). What cannot be honoured closes
 // the cluster instead of loosening it. Pure.
 #pragma once

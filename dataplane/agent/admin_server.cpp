@@ -1,13 +1,18 @@
 #include "dataplane/agent/admin_server.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
+
+#include <sys/socket.h>
 
 #include "common/base/log.h"
 #include "dataplane/agent/metrics.h"
+#include "dataplane/net/address.h"
 
 namespace sluice::agent {
 namespace asio = boost::asio;
-using asio::ip::tcp;
+using Socket = asio::generic::stream_protocol::socket;
 using boost::system::error_code;
 namespace {
 constexpr size_t kMaxHead = 8192, kMaxConnections = 64;
@@ -17,8 +22,8 @@ constexpr std::chrono::milliseconds kRest{100};
 // One connection: keeps itself alive until the answer is out or the time is over.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(tcp::socket socket, const Condition& condition, std::shared_ptr<size_t> count)
-      : socket_(std::move(socket)), deadline_(socket_.get_executor()), condition_(condition), count_(std::move(count)) {
+  Connection(Socket socket, const AdminHandler& handler, std::shared_ptr<size_t> count)
+      : socket_(std::move(socket)), deadline_(socket_.get_executor()), handler_(handler), count_(std::move(count)) {
     ++*count_;
   }
   ~Connection() { --*count_; }
@@ -48,13 +53,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
       too_large.status = 431;
       return answer(format_answer(too_large));
     }
-    answer(format_answer(answer_admin(std::string_view(head_).substr(0, end), condition_)));
+    answer(format_answer(handler_(std::string_view(head_).substr(0, end))));
   }
   void answer(std::string text) {
     answer_ = std::move(text);
     auto written = [self = shared_from_this()](error_code error, size_t) {
       error_code ignored;
-      if (!error) self->socket_.shutdown(tcp::socket::shutdown_send, ignored);
+      if (!error) self->socket_.shutdown(Socket::shutdown_send, ignored);
       self->linger();
     };
     asio::async_write(socket_, asio::buffer(answer_), written);
@@ -73,9 +78,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     socket_.close(ignored);
     deadline_.cancel();
   }
-  tcp::socket socket_;
+  Socket socket_;
   asio::steady_timer deadline_;
-  const Condition& condition_;
+  const AdminHandler& handler_;
   std::shared_ptr<size_t> count_;
   std::array<char, 2048> buffer_{};
   std::string head_, answer_;
@@ -91,6 +96,8 @@ const char* phrase(int status) {
       return "Method Not Allowed";
     case 431:
       return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
     case 503:
       return "Service Unavailable";
     default:
@@ -99,17 +106,44 @@ const char* phrase(int status) {
 }
 }  // namespace
 
-AdminAnswer answer_admin(std::string_view head, const Condition& condition) {
-  AdminAnswer answer;
+bool parse_request(std::string_view head, AdminRequest& out) {
   const std::string_view line = head.substr(0, head.find("\r\n"));
   const size_t first = line.find(' '), last = line.rfind(' ');
-  if (first == std::string_view::npos || first == last || !line.substr(last + 1).starts_with("HTTP/1.")) {
+  if (first == std::string_view::npos || first == last || !line.substr(last + 1).starts_with("HTTP/1.")) return false;
+  out.method = line.substr(0, first);
+  out.path = line.substr(first + 1, last - first - 1);
+  const size_t mark = out.path.find('?');
+  out.query = mark == std::string_view::npos ? std::string_view() : out.path.substr(mark + 1);
+  out.path = out.path.substr(0, mark);
+  return true;
+}
+
+std::string AdminRequest::parameter(std::string_view name) const {
+  for (std::string_view rest = query; !rest.empty();) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    if (pair.substr(0, pair.find('=')) != name || pair.size() <= name.size()) continue;
+    std::string value;
+    for (std::string_view text = pair.substr(name.size() + 1); !text.empty(); text.remove_prefix(1)) {
+      unsigned byte = 0;
+      const bool escaped = text.size() >= 3 && text[0] == '%' &&
+                           std::from_chars(text.data() + 1, text.data() + 3, byte, 16).ptr == text.data() + 3;
+      value += escaped ? static_cast<char>(byte) : text[0];
+      if (escaped) text.remove_prefix(2);
+    }
+    return value;
+  }
+  return {};
+}
+
+AdminAnswer answer_admin(std::string_view head, const Condition& condition) {
+  AdminAnswer answer;
+  AdminRequest request;
+  if (!parse_request(head, request)) {
     answer.body = "malformed request line\n";
     return answer;
   }
-  const std::string_view method = line.substr(0, first);
-  std::string_view path = line.substr(first + 1, last - first - 1);
-  path = path.substr(0, path.find('?'));
+  const auto [method, path, query] = request;
   answer.head_only = method == "HEAD";
   if (method != "GET" && method != "HEAD") {
     answer.status = 405;
@@ -142,16 +176,16 @@ std::string format_answer(const AdminAnswer& answer) {
   return text;
 }
 
-AdminServer::AdminServer(asio::io_context& io, int listening, const Condition& condition)
-    : acceptor_(io), rest_(io), condition_(condition) {
+AdminServer::AdminServer(asio::io_context& io, int listening, AdminHandler handler)
+    : acceptor_(io), rest_(io), handler_(std::move(handler)) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  const bool v6 =
-      getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.ss_family == AF_INET6;
   error_code error;
-  acceptor_.assign(v6 ? tcp::v6() : tcp::v4(), listening, error);
-  if (error) log::error("admin port", {{"error", error.message()}});
-  else port_ = acceptor_.local_endpoint(error).port();
+  if (getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    error.assign(errno, boost::system::system_category());
+  if (!error) acceptor_.assign({address.ss_family, 0}, listening, error);
+  if (error) log::error("admin listener", {{"error", error.message()}});
+  else if (address.ss_family != AF_UNIX) port_ = net::Address::from_sockaddr(address).port;
 }
 
 void AdminServer::start() {
@@ -159,10 +193,10 @@ void AdminServer::start() {
 }
 
 void AdminServer::accept() {
-  auto accepted = [this](error_code error, tcp::socket socket) {
+  auto accepted = [this](error_code error, Socket socket) {
     if (error == asio::error::operation_aborted) return;
     if (!error && *connections_ < kMaxConnections) {
-      std::make_shared<Connection>(std::move(socket), condition_, connections_)->start();
+      std::make_shared<Connection>(std::move(socket), handler_, connections_)->start();
       return accept();
     }
     // Too many connections, or no descriptors: the rest wait in the queue of the kernel for a moment.

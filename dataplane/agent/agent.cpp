@@ -7,10 +7,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/unix_listener.h"
 #include "dataplane/agent/admin_server.h"
 #include "dataplane/agent/condition.h"
 #include "dataplane/agent/control_link.h"
 #include "dataplane/agent/cpu_quota.h"
+#include "dataplane/agent/inspect.h"
 #include "dataplane/agent/last_good.h"
 #include "dataplane/agent/listener_plan.h"
 #include "dataplane/agent/master_link.h"
@@ -23,6 +25,28 @@ using sync::Message;
 using sync::MessageType;
 namespace {
 constexpr std::chrono::milliseconds kReportInterval{1000}, kRetryInterval{2000};
+
+// What the master holds, with its descriptors.
+Result<std::shared_ptr<const State>> take_running(sync::Received& received) {
+  auto state = std::make_shared<State>();
+  state->id = received.message.id;
+  if (received.fd_count < ir::kParts) return fail("{} parts", received.fd_count);
+  for (size_t i = 0; i < ir::kParts; ++i) {
+    auto part = check_part(static_cast<ir::PartKind>(i), std::move(received.fds[i]), received.message.hashes[i]);
+    if (!part) return fail("{}", part.error().text);
+    state->parts[i] = std::move(*part);
+  }
+  const std::vector<ir::ContentHash> shards = ir::shard_hashes(state->head());
+  if (received.fd_count != ir::kParts + shards.size())
+    return fail("{} shards, the table names {}", received.fd_count - ir::kParts, shards.size());
+  for (size_t i = 0; i < shards.size(); ++i) {
+    auto shard = check_part(ir::PartKind::shard, std::move(received.fds[ir::kParts + i]), shards[i]);
+    if (!shard) return fail("{}", shard.error().text);
+    state->shards.push_back(std::move(*shard));
+  }
+  if (Status whole = check_whole(*state); !whole) return std::unexpected(whole.error());
+  return state;
+}
 
 class Agent {
  public:
@@ -42,6 +66,8 @@ class Agent {
   void report_soon();
   void report_now();
   void stop();
+  void serve_operators();
+  void set_level(std::string_view name);
 
   asio::io_context& io_;
   const Options& options_;
@@ -49,7 +75,8 @@ class Agent {
   MasterLink master_;
   ControlLink control_;
   std::unique_ptr<StateStore> store_;
-  std::unique_ptr<AdminServer> admin_;
+  Inspected inspected_;
+  std::unique_ptr<AdminServer> admin_, operator_;
   std::shared_ptr<const State> applying_, next_;  // at the master; the newest that came meanwhile
   std::shared_ptr<const State> retrying_;         // refused for something that may pass
   std::shared_ptr<const State> latest_;           // offered last, or found running
@@ -66,14 +93,34 @@ Agent::Agent(asio::io_context& io, const Options& options)
               {[this](sync::Received received) { on_message(std::move(received)); }, [this] { stop(); }}),
       control_(io, options.socket, options.control_uid.value_or(getuid()),
                {[this](std::shared_ptr<const State> state) { offer(std::move(state)); }, [this] { report_now(); }}),
+      inspected_{condition_, options.version, options.arguments, [this](std::string_view name) { set_level(name); }},
       report_timer_(io),
       retry_timer_(io) {
   if (!options.state_dir.empty())
     store_ = std::make_unique<StateStore>(io, options.state_dir, options.persist_secrets, condition_.persist_failures);
   if (options.admin_fd >= 0) {
-    admin_ = std::make_unique<AdminServer>(io, options.admin_fd, condition_);
+    admin_ = std::make_unique<AdminServer>(io, options.admin_fd,
+                                           [this](std::string_view head) { return answer_admin(head, condition_); });
     admin_->start();
   }
+  if (!options.admin_socket.empty()) serve_operators();
+}
+
+// Traffic does not need it: without it there is a line in the log, and the rest goes on.
+void Agent::serve_operators() {
+  auto listening = listen_unix(options_.admin_socket);
+  if (!listening) return log::error("admin socket", {{"error", listening.error().message}});
+  operator_ = std::make_unique<AdminServer>(
+      io_, listening->release(), [this](std::string_view head) { return answer_operator(head, inspected_); });
+  operator_->start();
+}
+
+void Agent::set_level(std::string_view name) {
+  log::Level level = log::level();
+  if (!log::parse_level(name, level)) return;
+  log::set_level(level);
+  master_.set_log_level(level);
+  log::warning("log level changed", {{"to", name}});
 }
 
 void Agent::stop() {
@@ -97,6 +144,8 @@ void Agent::on_message(sync::Received received) {
       if (CounterView view(std::move(received.fds[0])); view.page() != nullptr)
         condition_.counters.push_back(std::move(view));
       return;
+    case MessageType::log_level:
+      return log::set_level(static_cast<log::Level>(message.level));
     case MessageType::drain:
       condition_.draining = true;
       return report_soon();
@@ -110,16 +159,9 @@ void Agent::on_first_state(sync::Received received) {
   if (std::exchange(started_, true)) return;
   const Message& message = received.message;
   if (message.id.boot != 0) {
-    auto state = std::make_shared<State>();
-    state->id = message.id;
-    bool whole = received.fd_count == ir::kParts;
-    for (size_t i = 0; whole && i < ir::kParts; ++i) {
-      auto part = check_part(static_cast<ir::PartKind>(i), std::move(received.fds[i]), message.hashes[i]);
-      if (part) state->parts[i] = std::move(*part);
-      else log::error("the running state is not readable", {{"error", part.error().text}});
-      whole = part.has_value();
-    }
-    if (whole) condition_.running = std::move(state);
+    auto state = take_running(received);
+    if (state) condition_.running = std::move(*state);
+    else log::error("the running state is not readable", {{"error", state.error().message}});
     latest_ = condition_.running;
     // The agent before us may have died with this still to be written.
     if (store_ && latest_) store_->save(latest_);
@@ -152,7 +194,7 @@ void Agent::offer(std::shared_ptr<const State> state) {
 void Agent::apply_next() {
   while (next_ != nullptr) {
     const std::shared_ptr<const State> state = std::exchange(next_, nullptr);
-    const ir::RouteTable& table = state->table();
+    const ir::RouteTable& table = state->head();
     auto listeners = plan_listeners(table);
     if (!listeners) {
       refuse(*state, ir::NackReason::bad_schema, listeners.error().message);

@@ -39,7 +39,7 @@ struct Condition {
   uint64_t states_applied = 0, states_refused = 0, persist_failures = 0;
   std::vector<CounterView> counters;
 
-  // Published by the control plane until all workers acknowledged; same bounds as the workers' histograms.
+  // Published by the control plane until all workers acknowledged.
   shared::Histogram propagation;
 
   // Empty = ready.

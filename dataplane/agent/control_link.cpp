@@ -152,34 +152,82 @@ Status ControlLink::on_state_frame(const PushFrame& frame) {
     }
     if (next->parts[i] == nullptr) need.need_mask |= static_cast<uint8_t>(1u << i);
   }
-  collecting_ = std::move(next);
-  if (need.need_mask == 0) complete();
-  else send(need);
+  replaced_ = std::exchange(collecting_, std::move(next));
+  shards_.clear();
+  if (need.need_mask != 0) send(need);
+  if (collecting_ != nullptr && collecting_->parts[0] != nullptr) take_shards();
+  proceed();
   return {};
+}
+
+// The table is here: its shards from states that have them, the rest is asked for.
+void ControlLink::take_shards() {
+  shards_ = ir::shard_hashes(collecting_->head());
+  collecting_->shards.assign(shards_.size(), nullptr);
+  PushFrame need;
+  need.type = FrameType::need;
+  need.id = collecting_->id;
+  bool missing = false;
+  const std::shared_ptr<const State> sources[] = {replaced_, last_, running_};
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    for (const std::shared_ptr<const State>& source : sources) {
+      if (source == nullptr || i >= source->shards.size()) continue;
+      if (const auto& shard = source->shards[i]; shard != nullptr && shard->hash == shards_[i])
+        collecting_->shards[i] = shard;
+    }
+    if (collecting_->shards[i] != nullptr) continue;
+    need.need_shards[i / 64] |= uint64_t{1} << (i % 64);
+    missing = true;
+  }
+  if (missing) send(need);
 }
 
 Status ControlLink::on_part(ir::ReceivedFrame received) {
   const PushFrame& frame = received.frame;
-  const auto kind = static_cast<size_t>(frame.part);
   // Of a state that was replaced meanwhile, or refused already.
   if (collecting_ == nullptr || frame.id != collecting_->id) return {};
-  if (collecting_->parts[kind] != nullptr) return fail("part {} was not asked for", part_name(frame.part));
-  const auto& base = last_ != nullptr ? last_ : running_;
-  auto part = check_part(frame.part, std::move(received.part), target_.hashes[kind],
-                         base != nullptr ? base->parts[kind].get() : nullptr);
+  const bool is_shard = frame.part == ir::PartKind::shard;
+  const auto kind = static_cast<size_t>(frame.part);
+  if (is_shard && frame.shard >= shards_.size()) return fail("shard {} of {}", frame.shard, shards_.size());
+  auto& place = is_shard ? collecting_->shards[frame.shard] : collecting_->parts[kind];
+  if (place != nullptr) return fail("part {} was not asked for", part_name(frame.part));
+  auto part = check_part(frame.part, std::move(received.part), is_shard ? shards_[frame.shard] : target_.hashes[kind],
+                         known_part(frame));
   if (!part) {
-    const ir::StateId id = collecting_->id;
-    collecting_.reset();
-    nack(id, part.error().reason, part.error().text);
+    refuse(part.error().reason, part.error().text);
     return {};
   }
-  collecting_->parts[kind] = std::move(*part);
-  if (std::ranges::all_of(collecting_->parts, [](const auto& p) { return p != nullptr; })) complete();
+  place = std::move(*part);
+  if (frame.part == ir::PartKind::table) take_shards();
+  proceed();
   return {};
 }
 
-void ControlLink::complete() {
+// The same part of the state before: what is equal need not be judged again.
+const Part* ControlLink::known_part(const PushFrame& frame) const {
+  const auto& base = last_ != nullptr ? last_ : running_;
+  if (base == nullptr) return nullptr;
+  if (frame.part != ir::PartKind::shard) return base->parts[static_cast<size_t>(frame.part)].get();
+  return base->shards.size() == shards_.size() ? base->shards[frame.shard].get() : nullptr;
+}
+
+void ControlLink::refuse(ir::NackReason reason, const std::string& text) {
+  const ir::StateId id = collecting_->id;
+  collecting_.reset();
+  nack(id, reason, text);
+}
+
+// With all of it here, the state is given out.
+void ControlLink::proceed() {
+  const auto here = [](const auto& part) { return part != nullptr; };
+  if (collecting_ == nullptr || !std::ranges::all_of(collecting_->parts, here) ||
+      !std::ranges::all_of(collecting_->shards, here))
+    return;
+  const auto& base = last_ != nullptr ? last_ : running_;
+  if (Status whole = check_whole(*collecting_, base.get()); !whole)
+    return refuse(ir::NackReason::bad_schema, fmt::format("table: {}", whole.error().message));
   last_ = std::exchange(collecting_, nullptr);
+  replaced_.reset();
   callbacks_.on_state(last_);
 }
 

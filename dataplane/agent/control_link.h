@@ -4,12 +4,13 @@
 //
 //   away --connect--> greeting --state--> idle | collecting     (hello is sent at once)
 //   idle, collecting --state--> collecting (parts missing: need) | idle (all there: on_state)
-//   collecting --part--> collecting | idle
+//   collecting --part--> collecting (a table whose shards are missing: need, once more) | idle
 //   any --closed, protocol broken--> away
 #pragma once
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/asio.h"
 #include "common/ir/push_socket.h"
@@ -43,7 +44,10 @@ class ControlLink {
   [[nodiscard]] Status on_frame(ir::ReceivedFrame received);
   [[nodiscard]] Status on_state_frame(const ir::PushFrame& frame);
   [[nodiscard]] Status on_part(ir::ReceivedFrame received);
-  void complete();
+  [[nodiscard]] const Part* known_part(const ir::PushFrame& frame) const;
+  void take_shards();
+  void proceed();
+  void refuse(ir::NackReason reason, const std::string& text);
 
   boost::asio::posix::stream_descriptor socket_;
   boost::asio::steady_timer timer_;
@@ -51,10 +55,12 @@ class ControlLink {
   uint32_t peer_uid_;
   Callbacks callbacks_;
   std::shared_ptr<const State> running_;
-  std::shared_ptr<const State> last_;  // newest whole state, running or not
-  ir::PushFrame target_;               // the state frame being collected
-  std::shared_ptr<State> collecting_;  // null = nothing under way
-  ir::StateId newest_;                 // seen on this connection: a sequence never goes back
+  std::shared_ptr<const State> last_;      // newest whole state, running or not
+  ir::PushFrame target_;                   // the state frame being collected
+  std::shared_ptr<State> collecting_;      // null = nothing under way
+  std::shared_ptr<const State> replaced_;  // was collected when a newer one came: what it has need not come again
+  std::vector<ir::ContentHash> shards_;    // that its table names, once that is here
+  ir::StateId newest_;                     // seen on this connection: a sequence never goes back
   std::chrono::milliseconds backoff_;
   uint64_t connection_ = 0;  // tells a late callback that its connection is gone
   bool stopped_ = false, complained_ = false;

@@ -15,12 +15,13 @@ std::string_view view_of(const flatbuffers::String* text) {
   return text == nullptr ? std::string_view() : text->string_view();
 }
 
-std::set<std::string_view> named_by(const ir::RouteTable& table) {
+std::set<std::string_view> named_by(const ir::TableView& table) {
   std::set<std::string_view> ids;
-  if (table.tls_hosts() != nullptr) {
-    for (const ir::TlsHost* host : *table.tls_hosts()) ids.insert(view_of(host->certificate()));
+  for (const ir::RouteTable* list : table.lists()) {
+    if (list->tls_hosts() == nullptr) continue;
+    for (const ir::TlsHost* host : *list->tls_hosts()) ids.insert(view_of(host->certificate()));
   }
-  ids.insert(view_of(table.default_certificate()));
+  ids.insert(view_of(table.head().default_certificate()));
   ids.erase(std::string_view());
   return ids;
 }

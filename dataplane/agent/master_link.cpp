@@ -27,6 +27,16 @@ void MasterLink::on_readable() {
   wait_readable();
 }
 
+void MasterLink::set_log_level(log::Level level) {
+  sync::Message message;
+  message.type = sync::MessageType::log_level;
+  message.level = static_cast<uint32_t>(level);
+  if (Status sent = sync::send(socket_.native_handle(), message); !sent) {
+    log::error("channel to the master", {{"error", sent.error().message}});
+    callbacks_.on_closed();
+  }
+}
+
 void MasterLink::apply(const State& state, unsigned workers, uint32_t drain_ms,
                        const std::vector<sync::ListenerSpec>& listeners) {
   sync::Message message;
@@ -36,12 +46,13 @@ void MasterLink::apply(const State& state, unsigned workers, uint32_t drain_ms,
   message.drain_ms = drain_ms;
   message.listener_count = static_cast<uint32_t>(listeners.size());
   std::ranges::copy(listeners, message.listeners.begin());
-  int fds[ir::kParts];
+  std::vector<int> fds;
   for (size_t i = 0; i < ir::kParts; ++i) {
     message.sizes[i] = state.parts[i]->bytes().size();
     message.hashes[i] = state.parts[i]->hash;
-    fds[i] = state.parts[i]->fd.get();
+    fds.push_back(state.parts[i]->fd.get());
   }
+  for (const auto& shard : state.shards) fds.push_back(shard->fd.get());
   if (Status sent = sync::send(socket_.native_handle(), message, fds); !sent) {
     log::error("channel to the master", {{"error", sent.error().message}});
     callbacks_.on_closed();

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "common/base/asio.h"
+#include "common/base/log.h"
 #include "dataplane/agent/state.h"
 #include "dataplane/sync/messages.h"
 
@@ -17,6 +18,7 @@ class MasterLink {
   MasterLink(boost::asio::io_context& io, int fd, Callbacks callbacks)
       : socket_(io, fd), callbacks_(std::move(callbacks)) {}
   void start() { wait_readable(); }
+  void set_log_level(log::Level level);
   // `workers`, `drain_ms` and `listeners` come from the state's table.
   void apply(const State& state, unsigned workers, uint32_t drain_ms, const std::vector<sync::ListenerSpec>& listeners);
 

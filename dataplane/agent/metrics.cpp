@@ -8,35 +8,18 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "dataplane/agent/route_metrics.h"
 #include "dataplane/http/error.h"
 
 namespace sluice::agent {
 namespace {
-using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 using shared::Cell;
 using shared::ClusterSlot;
 using shared::CounterPage;
-using shared::Histogram;
 using shared::LimitSlot;
-using shared::RouteSlot;
 
-constexpr const char* kCodeClasses[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
-
-struct HistogramSum {
-  std::array<uint64_t, shared::kDurationBoundsUs.size() + 1> buckets{};
-  uint64_t sum_us = 0;
-  void add(const Histogram& from) {
-    for (size_t i = 0; i < buckets.size(); ++i) buckets[i] += from.buckets[i].get();
-    sum_us += from.sum_us.get();
-  }
-};
-struct RouteSum {
-  std::array<uint64_t, 6> requests{};
-  HistogramSum duration, upstream;
-  uint64_t bytes_in = 0, bytes_out = 0, retries = 0;
-};
 struct ClusterSum {
   uint64_t attempts = 0, connect_failures = 0, timeouts = 0, resets = 0, opened = 0, active = 0, idle = 0;
 };
@@ -52,7 +35,9 @@ void each_slot(const CounterView& view, const std::array<Slot, N>& slots, Visit 
   for (off_t at = lseek(view.fd(), begin, SEEK_DATA); at >= 0 && at < end;) {
     off_t hole = lseek(view.fd(), at, SEEK_HOLE);
     if (hole < 0 || hole > end) hole = end;
-    const size_t first = static_cast<size_t>(at - begin) / sizeof(Slot);
+    // A slot that begins in the hole before has no key. Reading it there would make a page of the hole, one more with
+    // each scrape.
+    const size_t first = (static_cast<size_t>(at - begin) + sizeof(Slot) - 1) / sizeof(Slot);
     const size_t last = std::min(N, (static_cast<size_t>(hole - begin) + sizeof(Slot) - 1) / sizeof(Slot));
     for (next = std::max(next, first); next < last; ++next) {
       const Slot& slot = slots[next];
@@ -61,91 +46,6 @@ void each_slot(const CounterView& view, const std::array<Slot, N>& slots, Visit 
         visit(slot, std::string(slot.label, strnlen(slot.label, Slot::kLabelBytes)));
     }
     at = hole < end ? lseek(view.fd(), hole, SEEK_DATA) : end;
-  }
-}
-
-class Families {
- public:
-  MetricFamily& family(const char* name, const char* help, MetricType type) {
-    MetricFamily& family = families_.emplace_back();
-    family.name = name;
-    family.help = help;
-    family.type = type;
-    return family;
-  }
-  void single(const char* name, const char* help, MetricType type, double value) {
-    put(family(name, help, type), value, {});
-  }
-  static void put(MetricFamily& family, double value, std::vector<ClientMetric::Label> labels) {
-    ClientMetric& metric = family.metric.emplace_back();
-    metric.label = std::move(labels);
-    if (family.type == MetricType::Counter) metric.counter.value = value;
-    else metric.gauge.value = value;
-  }
-  static void put(MetricFamily& family, const HistogramSum& sum, std::vector<ClientMetric::Label> labels) {
-    ClientMetric& metric = family.metric.emplace_back();
-    metric.label = std::move(labels);
-    uint64_t count = 0;
-    for (size_t i = 0; i < sum.buckets.size(); ++i) {
-      count += sum.buckets[i];
-      const bool last = i == shared::kDurationBoundsUs.size();
-      metric.histogram.bucket.push_back(
-          {count, last ? std::numeric_limits<double>::infinity() : shared::kDurationBoundsUs[i] / 1e6});
-    }
-    metric.histogram.sample_count = count;
-    metric.histogram.sample_sum = static_cast<double>(sum.sum_us) / 1e6;
-  }
-  std::vector<MetricFamily> take() {
-    std::erase_if(families_, [](const MetricFamily& family) { return family.metric.empty(); });
-    return std::move(families_);
-  }
-
- private:
-  std::vector<MetricFamily> families_;
-};
-
-void collect_routes(const std::vector<CounterView>& pages, Families& out) {
-  std::map<std::string, RouteSum> routes;
-  for (const CounterView& view : pages) {
-    each_slot(view, view.page()->routes, [&](const RouteSlot& slot, const std::string& label) {
-      RouteSum& sum = routes[label];
-      for (size_t i = 0; i < sum.requests.size(); ++i) sum.requests[i] += slot.requests[i].get();
-      sum.duration.add(slot.duration);
-      sum.upstream.add(slot.upstream_duration);
-      sum.bytes_in += slot.bytes_in.get();
-      sum.bytes_out += slot.bytes_out.get();
-      sum.retries += slot.retries.get();
-    });
-  }
-  MetricFamily requests, duration, upstream, received, sent, retries;
-  auto name = [](MetricFamily& family, const char* what, const char* help, MetricType type) {
-    family.name = what;
-    family.help = help;
-    family.type = type;
-  };
-  name(requests, "sluice_requests_total",
-       "Requests by route and class of the answer's status; none = no answer was sent.", MetricType::Counter);
-  name(duration, "sluice_request_duration_seconds", "From the request's first byte to the answer's last.",
-       MetricType::Histogram);
-  name(upstream, "sluice_upstream_duration_seconds", "From the request sent to an upstream to its answer's head.",
-       MetricType::Histogram);
-  name(received, "sluice_request_body_bytes_total", "Bytes of request bodies.", MetricType::Counter);
-  name(sent, "sluice_response_body_bytes_total", "Bytes of response bodies.", MetricType::Counter);
-  name(retries, "sluice_request_retries_total", "Requests tried again on another endpoint.", MetricType::Counter);
-  for (const auto& [route, sum] : routes) {
-    for (size_t i = 0; i < sum.requests.size(); ++i) {
-      if (sum.requests[i] != 0)
-        Families::put(requests, static_cast<double>(sum.requests[i]),
-                      {{"route", route}, {"code_class", kCodeClasses[i]}});
-    }
-    Families::put(duration, sum.duration, {{"route", route}});
-    Families::put(upstream, sum.upstream, {{"route", route}});
-    Families::put(received, static_cast<double>(sum.bytes_in), {{"route", route}});
-    Families::put(sent, static_cast<double>(sum.bytes_out), {{"route", route}});
-    Families::put(retries, static_cast<double>(sum.retries), {{"route", route}});
-  }
-  for (MetricFamily* family : {&requests, &duration, &upstream, &received, &sent, &retries}) {
-    out.family("", "", MetricType::Untyped) = std::move(*family);
   }
 }
 
@@ -201,10 +101,37 @@ void collect_clusters(const std::vector<CounterView>& pages, Families& out) {
   }
   each("sluice_upstream_connections_opened_total", "Connections opened to endpoints.", MetricType::Counter,
        [](const ClusterSum& sum) { return sum.opened; });
-  each("sluice_upstream_connections_active", "Upstream connections with a request on them.", MetricType::Gauge,
-       [](const ClusterSum& sum) { return sum.active; });
+  each("sluice_upstream_connections_active", "Exchanges with endpoints under way: one a connection, of HTTP/2 many.",
+       MetricType::Gauge, [](const ClusterSum& sum) { return sum.active; });
   each("sluice_upstream_connections_idle", "Upstream connections kept for the next request.", MetricType::Gauge,
        [](const ClusterSum& sum) { return sum.idle; });
+}
+
+void collect_overload(const std::vector<CounterView>& pages, Families& out) {
+  static constexpr const char* kResources[] = {"memory", "connections", "delay"};
+  MetricFamily& levels =
+      out.family("sluice_overload_level",
+                 "What the most loaded worker does against overload, by what runs out: 0 nothing, 1 "
+                 "ends keep-alive, 2 sheds sheddable and 3 standard requests, 4 refuses connections, "
+                 "5 resets those that hold most.",
+                 MetricType::Gauge);
+  for (size_t i = 0; i < std::size(kResources); ++i) {
+    uint64_t most = 0;
+    for (const CounterView& view : pages) most = std::max(most, view.page()->overload_level[i].get());
+    Families::put(levels, static_cast<double>(most), {{"resource", kResources[i]}});
+  }
+  MetricFamily& actions =
+      out.family("sluice_overload_actions_total",
+                 "Requests shed, connections refused, and connections and streams reset because of overload.",
+                 MetricType::Counter);
+  auto count = [&](const char* action, Cell CounterPage::*cell) {
+    uint64_t sum = 0;
+    for (const CounterView& view : pages) sum += (view.page()->*cell).get();
+    Families::put(actions, static_cast<double>(sum), {{"action", action}});
+  };
+  count("shed", &CounterPage::overload_shed);
+  count("refuse", &CounterPage::overload_refused);
+  count("reset", &CounterPage::overload_reset);
 }
 
 void collect_totals(const std::vector<CounterView>& pages, Families& out) {
@@ -256,12 +183,12 @@ void collect_condition(const Condition& condition, Families& out) {
              static_cast<double>(condition.states_refused));
   out.single("sluice_state_write_failures_total", "States that could not be written to disk.", MetricType::Counter,
              static_cast<double>(condition.persist_failures));
-  HistogramSum propagation;
-  propagation.add(condition.propagation);
-  Families::put(
+  std::array<uint64_t, shared::kDurationBoundsUs.size() + 1> propagation{};
+  for (size_t i = 0; i < propagation.size(); ++i) propagation[i] = condition.propagation.buckets[i].get();
+  Families::put_histogram(
       out.family("sluice_propagation_seconds", "From a state published by the control plane to all workers running it.",
                  MetricType::Histogram),
-      propagation, {});
+      propagation, shared::kDurationBoundsUs, condition.propagation.sum_us.get(), {});
   if (condition.running == nullptr) return;
   out.single("sluice_generation", "Sequence of the state that all workers run.", MetricType::Gauge,
              static_cast<double>(condition.running->id.sequence));
@@ -274,8 +201,14 @@ void collect_condition(const Condition& condition, Families& out) {
                  *certificates, [](const ir::Certificate* certificate) { return certificate->last_good(); })));
   MetricFamily& expiry = out.family("sluice_certificate_not_after_seconds",
                                     "End of a certificate's validity, Unix time.", MetricType::Gauge);
-  for (const ir::Certificate* certificate : *certificates) {
-    if (expiry.metric.size() == Metrics::kMaxCertificates) break;
+  // Where there are too many, those that end first.
+  std::vector<const ir::Certificate*> order(certificates->begin(), certificates->end());
+  if (order.size() > Metrics::kMaxCertificates) {
+    const auto last = order.begin() + static_cast<ptrdiff_t>(Metrics::kMaxCertificates);
+    std::ranges::nth_element(order, last, {}, &ir::Certificate::not_after);
+    order.erase(last, order.end());
+  }
+  for (const ir::Certificate* certificate : order) {
     Families::put(expiry, static_cast<double>(certificate->not_after()), {{"id", certificate->id()->str()}});
   }
 }
@@ -285,6 +218,7 @@ std::vector<MetricFamily> Metrics::Collect() const {
   Families out;
   collect_condition(condition_, out);
   collect_totals(condition_.counters, out);
+  collect_overload(condition_.counters, out);
   collect_routes(condition_.counters, out);
   collect_limits(condition_.counters, out);
   collect_clusters(condition_.counters, out);

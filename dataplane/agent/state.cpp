@@ -12,8 +12,22 @@ const char* part_name(ir::PartKind kind) {
       return "endpoints";
     case ir::PartKind::secrets:
       return "secrets";
+    case ir::PartKind::shard:
+      return "shard";
   }
   return "unknown";
+}
+
+ir::TableView State::table() const {
+  std::vector<const ir::RouteTable*> roots;
+  roots.reserve(shards.size());
+  for (const auto& shard : shards) roots.push_back(flatbuffers::GetRoot<ir::RouteTable>(shard->bytes().data()));
+  return {head(), roots};
+}
+
+Status check_whole(const State& state, const State* known) {
+  if (state.shards.empty()) return {};
+  return ir::verify_shards(state.table(), known == nullptr ? ir::TableView() : known->table());
 }
 
 std::expected<std::shared_ptr<const Part>, PartError> check_part(ir::PartKind kind, UniqueFd fd,

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,12 +23,13 @@ constexpr const char* kPrevious = "manifest.previous";
 struct Manifest {
   static constexpr uint64_t kMagic = 0x534c554943455354;  // "SLUICEST"
   uint64_t magic = kMagic;
-  uint32_t version = 1;
+  uint32_t version = 2;
   uint32_t schema = ir::kSchemaVersion;
   uint64_t number = 0;
   ir::StateId id;
   std::array<uint64_t, ir::kParts> sizes{};  // secrets: 0 = not kept
   std::array<ir::ContentHash, ir::kParts> hashes{};
+  uint64_t shards_size = 0;  // of all of them in their file; 0 = the table has none
   ir::ContentHash checksum;  // of everything before
 };
 static_assert(std::is_trivially_copyable_v<Manifest> && sizeof(Manifest) % 8 == 0);
@@ -40,21 +42,26 @@ std::string part_file(ir::PartKind kind, uint64_t number) {
   return fmt::format("state.{}.{}", part_name(kind), number);
 }
 
+// A table's shards, one behind the other.
+std::string shards_file(uint64_t number) { return fmt::format("state.shards.{}", number); }
+
 std::unexpected<Error> failed(const char* what, const std::string& path) {
   return fail("{} {}: {}", what, path, std::strerror(errno));
 }
 
 // Whole or not at all: beside its place, synced, renamed.
-Status write_file(const std::string& path, std::span<const std::byte> bytes, mode_t mode) {
+Status write_file(const std::string& path, std::span<const std::span<const std::byte>> pieces, mode_t mode) {
   const std::string temporary = path + ".new";
   ::unlink(temporary.c_str());
   UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!fd) return failed("create", temporary);
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return failed("write", temporary);
-    done += static_cast<size_t>(n);
+  for (const std::span<const std::byte> bytes : pieces) {
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return failed("write", temporary);
+      done += static_cast<size_t>(n);
+    }
   }
   if (::fsync(fd.get()) != 0) return failed("sync", temporary);
   if (::rename(temporary.c_str(), path.c_str()) != 0) return failed("rename", temporary);
@@ -78,13 +85,22 @@ Result<std::vector<std::byte>> read_file(const std::string& path, size_t size) {
   return bytes;
 }
 
+// The calling thread runs when nothing else wants to: copying a large state to disk must not make a request wait. It
+// needs no right, and what cannot be set changes nothing but that.
+void stand_back() {
+  const sched_param none{};
+  (void)::sched_setscheduler(0, SCHED_IDLE, &none);
+}
+
 Result<Manifest> read_manifest(const std::string& path) {
   auto bytes = read_file(path, sizeof(Manifest));
   if (!bytes) return std::unexpected(bytes.error());
   Manifest manifest;
   std::memcpy(static_cast<void*>(&manifest), bytes->data(), sizeof manifest);
-  if (manifest.magic != Manifest::kMagic || manifest.version != 1 || manifest.checksum != checksum(manifest))
+  if (manifest.magic != Manifest::kMagic || manifest.version != Manifest{}.version ||
+      manifest.checksum != checksum(manifest))
     return fail("{} is damaged", path);
+  if (manifest.shards_size > ir::kMaxPartBytes) return fail("{}: shards of {} bytes", path, manifest.shards_size);
   if (manifest.schema != ir::kSchemaVersion) return fail("{} is of schema version {}", path, manifest.schema);
   for (uint64_t size : manifest.sizes) {
     if (size > ir::kMaxPartBytes) return fail("{}: part of {} bytes", path, size);
@@ -99,6 +115,26 @@ std::vector<std::byte> empty_secrets() {
   builder.Finish(ir::SecretSet::Pack(builder, &none));
   const auto bytes = std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize()));
   return {bytes.begin(), bytes.end()};
+}
+
+// Each is judged by the hash that its table has of it.
+Status read_shards(const std::string& folder, const Manifest& manifest, State& state) {
+  const std::string path = folder + "/" + shards_file(manifest.number);
+  const auto* refs = state.head().shards();
+  if (refs == nullptr) return {};
+  auto bytes = read_file(path, manifest.shards_size);
+  if (!bytes) return std::unexpected(bytes.error());
+  size_t at = 0;
+  for (const ir::ShardRef* ref : *refs) {
+    if (ref->size() > bytes->size() - at) return fail("{} is cut", path);
+    auto shard = make_part(ir::PartKind::shard, std::span(*bytes).subspan(at, ref->size()));
+    if (!shard) return fail("{}: {}", path, shard.error().text);
+    if ((*shard)->hash != ir::ContentHash{ref->high(), ref->low()}) return fail("{} is damaged", path);
+    state.shards.push_back(std::move(*shard));
+    at += ref->size();
+  }
+  if (at != bytes->size()) return fail("{} is longer than its table says", path);
+  return check_whole(state);
 }
 
 Result<std::shared_ptr<const State>> read_generation(const std::string& folder, const char* name, bool secrets) {
@@ -118,6 +154,7 @@ Result<std::shared_ptr<const State>> read_generation(const std::string& folder, 
     if (!skip && (*part)->hash != manifest->hashes[i]) return fail("{} is damaged", part_file(kind, manifest->number));
     state->parts[i] = std::move(*part);
   }
+  if (Status read = read_shards(folder, *manifest, *state); !read) return std::unexpected(read.error());
   return state;
 }
 
@@ -135,6 +172,7 @@ void sweep(const std::string& folder, uint64_t keep, uint64_t keep_too, bool sec
       if (kind == ir::PartKind::secrets && !secrets) continue;
       kept |= name == part_file(kind, keep) || name == part_file(kind, keep_too);
     }
+    kept |= name == shards_file(keep) || name == shards_file(keep_too);
     if (!kept) doomed.push_back(folder + "/" + name);
   }
   closedir(listing);
@@ -158,15 +196,25 @@ Status write_state(const std::string& folder, const State& state, bool secrets) 
     manifest.sizes[i] = state.parts[i]->bytes().size();
     manifest.hashes[i] = state.parts[i]->hash;
     const mode_t mode = kind == ir::PartKind::secrets ? 0600 : 0640;
-    if (Status written = write_file(folder + "/" + part_file(kind, manifest.number), state.parts[i]->bytes(), mode);
-        !written)
+    const std::span<const std::byte> bytes[] = {state.parts[i]->bytes()};
+    if (Status written = write_file(folder + "/" + part_file(kind, manifest.number), bytes, mode); !written)
+      return written;
+  }
+  if (!state.shards.empty()) {
+    std::vector<std::span<const std::byte>> pieces;
+    for (const auto& shard : state.shards) {
+      pieces.push_back(shard->bytes());
+      manifest.shards_size += shard->bytes().size();
+    }
+    if (Status written = write_file(folder + "/" + shards_file(manifest.number), pieces, 0640); !written)
       return written;
   }
   manifest.checksum = checksum(manifest);
   // Between these two renames only the previous manifest exists, and it is whole. A damaged newest one does not push
   // out a good previous one.
   if (before && ::rename(newest.c_str(), previous.c_str()) != 0) return failed("rename", newest);
-  if (Status written = write_file(newest, std::as_bytes(std::span(&manifest, 1)), 0640); !written) return written;
+  const std::span<const std::byte> bytes[] = {std::as_bytes(std::span(&manifest, 1))};
+  if (Status written = write_file(newest, bytes, 0640); !written) return written;
   if (::fsync(listing.get()) != 0) return failed("sync folder", folder);
   sweep(folder, manifest.number, before ? before->number : before_that ? before_that->number : 0, secrets);
   return {};
@@ -205,6 +253,7 @@ void StateStore::write_next() {
   writing_ = next_ != nullptr;
   if (!writing_) return;
   auto work = [this, state = std::exchange(next_, nullptr)] {
+    stand_back();
     const Status result = write_state(folder_, *state, secrets_);
     auto done = [this, result] { written(result); };
     asio::post(io_, done);

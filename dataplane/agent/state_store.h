@@ -1,10 +1,12 @@
 // The last good state on disk, so that a data plane that starts alone serves at once. Files of DIR (mode 0700):
 //   state.table.N  state.endpoints.N  state.secrets.N (mode 0600)     a part's bytes, the same as its memfd's
+//   state.shards.N                                                   those of a large table, one behind the other
 //   manifest, manifest.previous                                      N, state id, size and hash of each part, and a
-//   checksum of all this
+//                                                                    checksum of all this
 // Every file is written beside its place, synced and renamed; the manifest last. What is damaged is passed over: the
 // newest whole generation, else the one before, else nothing; never parts of two. Disk is waited for on a thread of its
-// own; a newer state replaces one that waits, and there is at most one write a second.
+// own, which gives way to everything else; a newer state replaces one that waits, and there is at most one write a
+// second.
 #pragma once
 #include <memory>
 #include <optional>

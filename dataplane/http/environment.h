@@ -41,6 +41,9 @@ struct StreamSummary {
   uint64_t upstream_us = 0;              // attempt started to head received; 0 = none
   uint64_t bytes_in = 0, bytes_out = 0;  // bodies
   uint16_t status = 0;                   // 0 = no answer was sent
+  // Of a gRPC request, as its client has it (grpc::Status): told by the answer, or by how it ended. None: no gRPC.
+  static constexpr uint8_t kNoGrpc = 0xFF;
+  uint8_t grpc_status = kNoGrpc;
   uint8_t attempts = 0;
   Error error{};  // reason none: an upstream's answer, complete
 };

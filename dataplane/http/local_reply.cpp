@@ -1,7 +1,11 @@
 #include "dataplane/http/local_reply.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <utility>
+
+#include "dataplane/http/grpc.h"
 
 namespace sluice::http {
 namespace {
@@ -27,6 +31,28 @@ bool is_plain(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '"' && c != '\\'; });
 }
 
+// Retry-After by the reason, and what the reply brings with it. A fixed answer may give the reason another status; then
+// the reason says nothing about time.
+void add_fields(const LocalReply& reply, const ReasonInfo& info, uint16_t status, ResponseHead& head) {
+  if (!info.retry_after.empty() && status == info.status)
+    head.fields.add({"Retry-After", info.retry_after, Token::retry_after});
+  for (const Field& field : reply.fields) head.fields.add(field);
+}
+
+RenderedReply render_grpc(const LocalReply& reply, const ReasonInfo& info, ResponseHead& head, Arena& arena) {
+  const uint16_t status = std::exchange(head.status, uint16_t{200});
+  head.fields.add({"Content-Type", grpc::kContentType, Token::content_type});
+  head.fields.add({grpc::kStatusField, grpc::digits(grpc::status_of(reply.reason, status)), Token::none});
+  char number[5];
+  const std::string_view code(number, static_cast<size_t>(std::to_chars(number, number + 5, status).ptr - number));
+  const std::string_view sentence =
+      info.sentence.empty() ? join(arena, {"The route answers with status ", code, "."}) : info.sentence;
+  const std::string_view message = join(arena, {sentence, " (", info.word, ")"});
+  head.fields.add({grpc::kMessageField, grpc::encode_message(message, arena), Token::none});
+  add_fields(reply, info, status, head);
+  return {&head, {}};
+}
+
 }  // namespace
 
 bool prefers_text(const RequestHead& request) {
@@ -42,6 +68,8 @@ RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, 
   const ReasonInfo& info = describe(reply.reason);
   auto* head = arena.make<ResponseHead>(arena);
   head->status = reply.status != 0 ? reply.status : info.status != 0 ? info.status : uint16_t{500};
+  if (request.grpc && grpc::is_told_as_status(reply.reason, head->status))
+    return render_grpc(reply, info, *head, arena);
   std::string_view body = reply.body;
   std::string_view type = reply.content_type;
   if (body.empty() && type.empty() && !info.sentence.empty() && !has_no_content(head->status)) {
@@ -58,10 +86,7 @@ RenderedReply render_reply(const LocalReply& reply, const RequestHead& request, 
   if (has_no_content(head->status)) body = {};
   else head->content_length = body.size();
   if (!type.empty() && !body.empty()) head->fields.add({"Content-Type", type, Token::content_type});
-  // A fixed answer may give the reason another status; then it says nothing about time.
-  if (!info.retry_after.empty() && head->status == info.status)
-    head->fields.add({"Retry-After", info.retry_after, Token::retry_after});
-  for (const Field& field : reply.fields) head->fields.add(field);
+  add_fields(reply, info, head->status, *head);
   if (request.method == Method::head) body = {};
   head->has_body = !body.empty();
   return {head, body};

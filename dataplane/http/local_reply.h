@@ -1,5 +1,6 @@
 // Answers the gateway makes itself: a head and the standard error body (JSON, or text if the client prefers it). Says a
-// reason code and the request id, never internals. Everything is put into the stream's arena.
+// reason code and the request id, never internals. A gRPC request gets the same as a status, in a head without a body
+// (Trailers-Only in gRPC's PROTOCOL-HTTP2.md; which answers: grpc.h). Everything is put into the stream's arena.
 #pragma once
 #include <string_view>
 

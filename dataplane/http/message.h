@@ -138,7 +138,9 @@ struct RequestHead {
   std::optional<uint64_t> content_length;  // absent with has_body = chunked (unknown length)
   bool expect_continue = false;            // HTTP/1.1 with a body only; Expect itself is not in `fields`
   bool wants_trailers = false;             // TE: trailers
+  bool grpc = false;                       // a gRPC request (grpc.h); found by the stream, before any filter
   std::string_view upgrade;                // what Upgrade asked for (with Connection: upgrade); empty = nothing
+  std::string_view websocket_accept;       // what Sec-WebSocket-Accept must be, if we made the key (RFC 8441)
   Fields fields;                           // Host, Expect and hop-by-hop fields are not here
 };
 

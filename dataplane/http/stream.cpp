@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/clock.h"
+#include "dataplane/http/grpc.h"
 
 namespace sluice::http {
 
@@ -21,6 +22,7 @@ void Stream::begin() { start_ns_ = environment_.now_ns(); }
 
 void Stream::on_request_head(bool end) {
   request_ended_ = end;
+  head_.grpc = grpc::is_request(head_);
   environment_.plan(head_, plan_);
   phase_ = Phase::filtering;
   chain_.start(plan_.filters);
@@ -32,10 +34,9 @@ void Stream::on_request_head(bool end) {
     fail({Reason::body_too_large, Side::client, Retry::no, 0});
     return;
   }
-  if (plan_.request_ms != 0) {
-    request_deadline_ = environment_.now_ms() + plan_.request_ms;
-    arm();
-  }
+  if (plan_.request_ms != 0) request_deadline_ = environment_.now_ms() + plan_.request_ms;
+  if (head_.grpc && !begin_grpc()) return;
+  if (request_deadline_ != 0) arm();
   if (chain_.empty()) pass_request_head(end);
   else chain_.request_head(end);
 }
@@ -69,6 +70,11 @@ void Stream::on_response_writable() {
 
 void Stream::on_client_error(const Error& error) {
   if (phase_ == Phase::done) return;
+  if (websocket_ && error.reason == Reason::draining) {
+    leave_tunnel();
+    flush();
+    return;
+  }
   if (describe(error.reason).status == 0) {
     // Nobody is left to be answered.
     cancel_upstream();
@@ -108,6 +114,10 @@ void Stream::pass_request_trailers(const Fields& trailers) {
 }
 
 void Stream::start_attempt() {
+  if (grpc_deadline_us_ != 0 && !write_grpc_timeout()) {
+    fail({Reason::request_timeout, Side::upstream, Retry::no, 0});
+    return;
+  }
   phase_ = Phase::attempt;
   backoff_until_ = 0;
   ++summary_.attempts;
@@ -168,7 +178,7 @@ void Stream::on_response_informational(ResponseHead& head) {
 void Stream::on_response_head(ResponseHead& head, bool end) {
   if (phase_ != Phase::attempt) return;
   if (end) upstream_ = nullptr;
-  if (is_retried(head.status) && may_repeat() && passed_end_) {
+  if ((is_retried(head.status) || (head_.grpc && is_grpc_unavailable(head, end))) && may_repeat() && passed_end_) {
     cancel_upstream();
     repeat(false);
     return;
@@ -176,6 +186,12 @@ void Stream::on_response_head(ResponseHead& head, bool end) {
   summary_.upstream_us = (environment_.now_ns() - attempt_ns_) / 1000;
   if (head.status == 101) {
     begin_tunnel(head);
+    return;
+  }
+  if (!head_.websocket_accept.empty() && head.status < 300) {
+    // RFC 8441 5: to an extended CONNECT any 2xx says that the tunnel is there.
+    cancel_upstream();
+    fail({Reason::bad_response, Side::upstream, Retry::no, 0});
     return;
   }
   phase_ = Phase::answer;
@@ -211,6 +227,7 @@ void Stream::on_exchange_error(const Error& error) {
 void Stream::pass_response_head(ResponseHead& head, bool end) {
   if (phase_ != Phase::answer) return;
   summary_.status = head.status;
+  if (head_.grpc) note_grpc_status(head.fields);
   sink_dirty_ = true;
   sink_.send_head(head, end);
   if (end) finish({});
@@ -227,6 +244,7 @@ void Stream::pass_response_body(Bytes bytes, bool end) {
 
 void Stream::pass_response_trailers(const Fields& trailers) {
   if (phase_ == Phase::done) return;
+  if (head_.grpc) note_grpc_status(trailers);
   sink_dirty_ = true;
   sink_.send_trailers(trailers);
   finish({});
@@ -294,6 +312,9 @@ void Stream::finish(const Error& error) {
   // An answer may come before the request was read; what is left of it is not wanted any more.
   cancel_upstream();
   if (error.reason != Reason::none) summary_.error = error;
+  // Whatever ended it in the end.
+  if (leaving_) summary_.error = {Reason::draining, Side::internal, Retry::no, 0};
+  if (head_.grpc) conclude_grpc(error);
   summary_.duration_us = (monotonic_ns() - start_ns_) / 1000;
   if (!chain_.empty()) chain_.complete(summary_.error);
   environment_.complete(summary_);

@@ -23,6 +23,7 @@
 #include "dataplane/http/held_bytes.h"
 #include "dataplane/http/local_reply.h"
 #include "dataplane/http/stream_io.h"
+#include "dataplane/http/websocket.h"
 
 namespace sluice::http {
 
@@ -31,6 +32,9 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   // A body up to this size is kept for another attempt while one is possible.
   static constexpr size_t kReplayBytes = 16 * 1024;
   static constexpr uint8_t kMaxAttempts = 8;
+  // A WebSocket that is told to go (on_client_error with draining) has so long to come to the end of a frame each way
+  // and to answer our Close. Within the time that a worker has after its drain.
+  static constexpr uint32_t kLeaveMs = 400;
   enum class Phase : uint8_t { head, filtering, attempt, backoff, answer, tunnel, done };
 
   Stream(ChunkPool& chunks, StreamEnvironment& environment, ResponseSink& sink);
@@ -101,6 +105,19 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   void tunnel_up(Bytes bytes, bool end);
   void tunnel_down(Bytes bytes, bool end);
   void tunnel_moved();
+  void leave_tunnel();
+  void close_down();
+  void close_up();
+  void leave_up(Bytes bytes, bool end);
+  void leave_down(Bytes bytes, bool end);
+  [[nodiscard]] bool left_both() const { return request_ended_ && response_ended_; }
+  // stream_grpc.cpp; for gRPC requests only
+  [[nodiscard]] bool begin_grpc();
+  [[nodiscard]] bool write_grpc_timeout();
+  [[nodiscard]] bool ended_by_deadline() const;
+  [[nodiscard]] bool is_grpc_unavailable(const ResponseHead& head, bool end) const;
+  void note_grpc_status(const Fields& fields);
+  void conclude_grpc(const Error& error);
   [[nodiscard]] bool repeatable() const;
   void arm();
   void finish(const Error& error);
@@ -117,6 +134,8 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   HeldBytes replay_;
   uint64_t start_ns_ = 0, attempt_ns_ = 0;
   uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0, tunnel_deadline_ = 0;  // ms; 0 = none
+  uint64_t grpc_deadline_us_ = 0;         // what grpc-timeout is written from; 0 = the client sent none
+  FrameTracker frames_up_, frames_down_;  // of a WebSocket
   StreamSummary summary_;
   Phase phase_ = Phase::head;
   uint8_t paused_client_ = 0;
@@ -127,6 +146,9 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   bool replay_whole_ = true;     // replay_ holds every byte that was passed on
   bool continue_sent_ = false;
   bool upstream_dirty_ = false, sink_dirty_ = false;
+  bool websocket_ = false;                        // a tunnel whose frames are followed
+  bool leaving_ = false;                          // it is told to go ...
+  bool closed_up_ = false, closed_down_ = false;  // ... and these ways have been, with their end
 };
 
 }  // namespace sluice::http

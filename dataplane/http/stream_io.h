@@ -63,7 +63,8 @@ class RequestSink {
   virtual void flush() = 0;
   virtual void pause_response() = 0;
   virtual void resume_response() = 0;
-  virtual void cancel() = 0;  // no event follows; the connection is closed unless the exchange was complete
+  // No event follows. Unless the exchange was complete its connection is closed; of HTTP/2 its stream is reset.
+  virtual void cancel() = 0;
   // A tunnel (after 101) is over when both ways have ended; the sink sends what it holds and is not used any more.
  protected:
   ~RequestSink() = default;

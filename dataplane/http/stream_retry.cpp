@@ -30,7 +30,8 @@ bool Stream::is_retried(uint16_t status) const {
 void Stream::attempt_failed(const Error& error) {
   if (phase_ == Phase::done) return;
   try_deadline_ = 0;
-  if (may_repeat_after(error)) repeat(error.retry != Retry::no);
+  if (ended_by_deadline()) fail({Reason::request_timeout, Side::upstream, Retry::no, error.detail});
+  else if (may_repeat_after(error)) repeat(error.retry != Retry::no);
   else fail(error);
 }
 
@@ -87,7 +88,7 @@ void Stream::on_timer() {
   } else if (backoff_until_ != 0 && now >= backoff_until_) {
     start_attempt();
   } else if (tunnel_deadline_ != 0 && now >= tunnel_deadline_) {
-    cut({Reason::tunnel_idle, Side::internal, Retry::no, 0});
+    cut({leaving_ ? Reason::draining : Reason::tunnel_idle, Side::internal, Retry::no, 0});
   }
   if (phase_ != Phase::done) arm();
   flush();

@@ -4,11 +4,22 @@
 
 namespace sluice::http {
 
+namespace {
+
+// RFC 6455 4.1: who made the key must see that the server read it.
+bool is_accepted(const RequestHead& request, const ResponseHead& answer) {
+  if (request.websocket_accept.empty()) return true;
+  const Field* const accept = answer.fields.find("Sec-WebSocket-Accept");
+  return accept != nullptr && accept->value == request.websocket_accept;
+}
+
+}  // namespace
+
 // RFC 9110 7.8: only to what was asked for (one protocol: routes list no lists), and only behind the whole request: the
 // rest of its body would be taken for the other protocol. From here on bytes are opaque.
 void Stream::begin_tunnel(const ResponseHead& head) {
   const bool asked = !head_.upgrade.empty() && chars::equal_without_case(head.upgrade, head_.upgrade);
-  if (!asked || upstream_ == nullptr || !passed_end_) {
+  if (!asked || !is_accepted(head_, head) || upstream_ == nullptr || !passed_end_) {
     cancel_upstream();
     fail({Reason::bad_response, Side::upstream, Retry::no, 0});
     return;
@@ -16,6 +27,7 @@ void Stream::begin_tunnel(const ResponseHead& head) {
   phase_ = Phase::tunnel;
   request_ended_ = false;
   request_deadline_ = try_deadline_ = 0;
+  websocket_ = chars::equal_without_case(head_.upgrade, "websocket");
   tunnel_moved();
   summary_.status = head.status;
   sink_dirty_ = true;
@@ -29,6 +41,8 @@ void Stream::tunnel_moved() {
 }
 
 void Stream::tunnel_up(Bytes bytes, bool end) {
+  if (leaving_) return leave_up(bytes, end);
+  if (websocket_) frames_up_.follow(bytes);
   tunnel_moved();
   upstream_dirty_ = true;
   if (upstream_ != nullptr && !upstream_->send_body(bytes, end)) pause_client(kPausedByUpstream);
@@ -39,6 +53,8 @@ void Stream::tunnel_up(Bytes bytes, bool end) {
 }
 
 void Stream::tunnel_down(Bytes bytes, bool end) {
+  if (leaving_) return leave_down(bytes, end);
+  if (websocket_) frames_down_.follow(bytes);
   tunnel_moved();
   if (end) {
     response_ended_ = true;
@@ -50,6 +66,72 @@ void Stream::tunnel_down(Bytes bytes, bool end) {
   if (phase_ != Phase::tunnel) return;
   if (!end && !room) pause_upstream(kPausedByClient);
   if (end && request_ended_) finish({});
+}
+
+// ---------------------------------------------------------------- the last word of a WebSocket
+
+// Each way is closed with 1001 at the end of the frame under way: at once if none is, else when it has come; then both
+// sides have the rest of the time to answer. What they still say is thrown away: it would be thrown away by a cut, too.
+void Stream::leave_tunnel() {
+  if (leaving_) return;
+  leaving_ = true;
+  if (frames_down_.lost() || frames_up_.lost()) return cut({Reason::draining, Side::internal, Retry::no, 0});
+  tunnel_deadline_ = environment_.now_ms() + kLeaveMs;
+  arm();
+  if (frames_down_.at_boundary()) close_down();
+  if (phase_ == Phase::tunnel && frames_up_.at_boundary()) close_up();
+}
+
+void Stream::close_down() {
+  closed_down_ = true;
+  if (response_ended_) return;  // the client has the upstream's own end
+  sink_dirty_ = true;
+  const bool said = frames_down_.closed();
+  sink_.send_body(said ? Bytes() : Bytes(kGoingAway), true);
+}
+
+void Stream::close_up() {
+  closed_up_ = true;
+  if (request_ended_ || upstream_ == nullptr) return;
+  upstream_dirty_ = true;
+  auto* frame = arena_.make<std::array<char, 8>>(masked_going_away(static_cast<uint32_t>(start_ns_ ^ start_ns_ >> 32)));
+  upstream_->send_body(frames_up_.closed() ? Bytes() : Bytes(*frame), true);
+  if (response_ended_) upstream_ = nullptr;  // both of its ways have ended
+}
+
+void Stream::leave_up(Bytes bytes, bool end) {
+  if (!closed_up_) {
+    const Bytes frame = bytes.first(frames_up_.to_boundary(bytes));
+    upstream_dirty_ = true;
+    if (upstream_ != nullptr) (void)upstream_->send_body(frame, end);
+    if (phase_ != Phase::tunnel) return;
+    if (frames_up_.lost()) return cut({Reason::draining, Side::internal, Retry::no, 0});
+    if (end) closed_up_ = true;
+    if (end && response_ended_) upstream_ = nullptr;
+    if (!closed_up_ && frames_up_.at_boundary()) close_up();
+  }
+  if (phase_ != Phase::tunnel || !left_both()) return;
+  upstream_ = nullptr;
+  sink_dirty_ = true;
+  finish({});
+}
+
+void Stream::leave_down(Bytes bytes, bool end) {
+  if (end) {
+    response_ended_ = true;
+    if (request_ended_ || closed_up_) upstream_ = nullptr;
+  }
+  sink_dirty_ = true;
+  if (!closed_down_) {
+    const Bytes frame = bytes.first(frames_down_.to_boundary(bytes));
+    summary_.bytes_out += frame.size();
+    sink_.send_body(frame, end);
+    if (phase_ != Phase::tunnel) return;
+    if (frames_down_.lost()) return cut({Reason::draining, Side::internal, Retry::no, 0});
+    if (end) closed_down_ = true;
+    else if (frames_down_.at_boundary()) close_down();
+  }
+  if (phase_ == Phase::tunnel && left_both()) finish({});
 }
 
 }  // namespace sluice::http

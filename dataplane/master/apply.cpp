@@ -33,6 +33,20 @@ bool is_sealed(int fd) {
 }
 }  // namespace
 
+std::vector<int> numbers_of(const std::vector<UniqueFd>& fds) {
+  std::vector<int> out;
+  out.reserve(fds.size());
+  for (const UniqueFd& fd : fds) out.push_back(fd.get());
+  return out;
+}
+
+Message Supervisor::level_message() {
+  Message message;
+  message.type = MessageType::log_level;
+  message.level = static_cast<uint32_t>(log::level());
+  return message;
+}
+
 void Supervisor::start_agent() {
   const uint64_t now = monotonic_ms();
   agent_.respawn_ms = now + kMaxBackoffMs;  // if anything below fails
@@ -63,9 +77,10 @@ void Supervisor::start_agent() {
     message.id = current_->id;
     message.sizes = current_->sizes;
     message.hashes = current_->hashes;
-    for (const UniqueFd& fd : current_->fds) parts.push_back(fd.get());
+    parts = numbers_of(current_->fds);
   }
   tell_agent(message, parts);
+  tell_agent(level_message());
   pages_told_ = 0;
   report_workers();
   if (stopping_) {
@@ -102,6 +117,10 @@ void Supervisor::on_agent_messages() {
   while (agent_.channel) {
     auto received = sync::receive(agent_.channel.get());
     if (received && received->message.type == MessageType::none) return;
+    if (received && received->message.type == MessageType::log_level) {
+      set_log_level(received->message.level);
+      continue;
+    }
     if (!received || received->message.type != MessageType::apply) {
       log::error("agent killed", {{"reason", received ? "unexpected message" : received.error().message}});
       kill(agent_.pid, SIGKILL);  // harmless if it has ended by itself
@@ -110,6 +129,13 @@ void Supervisor::on_agent_messages() {
     }
     begin_apply(std::move(*received));
   }
+}
+
+// Ours is what processes to come are told.
+void Supervisor::set_log_level(uint32_t level) {
+  log::set_level(static_cast<log::Level>(level));
+  for (Slot& slot : slots_) send_to(slot.worker, level_message());
+  for (Worker& worker : retired_) send_to(worker, level_message());
 }
 
 void Supervisor::begin_apply(sync::Received received) {
@@ -121,12 +147,12 @@ void Supervisor::begin_apply(sync::Received received) {
   state->workers = std::max(1u, message.workers_wanted);
   state->drain_ms = message.drain_ms;
   state->listeners.assign(message.listeners.begin(), message.listeners.begin() + message.listener_count);
-  bool whole = received.fd_count == ir::kParts;
-  for (size_t i = 0; whole && i < ir::kParts; ++i) {
-    whole = is_sealed(received.fds[i].get());
-    state->fds[i] = std::move(received.fds[i]);
+  bool whole = received.fd_count >= ir::kParts;
+  for (size_t i = 0; i < received.fd_count; ++i) {
+    whole = whole && is_sealed(received.fds[i].get());
+    state->fds.push_back(std::move(received.fds[i]));
   }
-  if (!whole) return tell_refused(state->id, "a state without three sealed parts", false);
+  if (!whole) return tell_refused(state->id, "a state without its sealed parts", false);
   if (stopping_) return tell_refused(state->id, "the data plane shuts down", false);
   if (pending_) next_ = std::move(state);  // an earlier `next_` is out of date
   else start_apply(std::move(state));

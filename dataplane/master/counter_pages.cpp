@@ -50,6 +50,7 @@ void CounterPages::give_back(unsigned page) {
   memory.connections_active.set(0);
   memory.streams_active.set(0);
   memory.tables_mapped.set(0);
+  for (shared::Cell& level : memory.overload_level) level.set(0);
   // Only what exists is touched: reading a hole of a mapped memfd would fill it.
   const auto begin = static_cast<off_t>(offsetof(CounterPage, clusters));
   const auto end = static_cast<off_t>(sizeof(CounterPage));

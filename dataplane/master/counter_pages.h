@@ -1,6 +1,6 @@
 // The counter pages (dataplane/shared/counters.h): one memfd for each live worker process, kept when it ends and given
-// to a later one, so sums never go back. The master reads heartbeats and clears the gauges of the dead; everything else
-// in a page belongs to the worker that has it.
+// to a later one, so sums never go back. The master reads heartbeats, clears the gauges of the dead and says how many
+// routes count; everything else in a page belongs to the worker that has it.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -27,16 +27,16 @@ struct HandoverHeader {
   uint64_t magic = 0x534c554345484f56;  // "SLUCEHOV"
   uint32_t version = kHandoverVersion;
   uint32_t pages = 0, groups = 0, workers = 0;
-  uint32_t next_socket_id = 0, restarts = 0, has_state = 0;
+  uint32_t next_socket_id = 0, restarts = 0, has_state = 0, log_level = 0;
   int32_t admin_fd = -1, ticket_fd = -1, buckets_fd = -1;
   uint64_t ticket_rotation_ms = 0;
 };
 struct HandoverState {
   ir::StateId id;
-  std::array<int32_t, ir::kParts> fds{};
+  std::array<int32_t, sync::kMaxFds> fds{};
   std::array<uint64_t, ir::kParts> sizes{};
   std::array<ir::ContentHash, ir::kParts> hashes{};
-  uint32_t workers = 0, drain_ms = 0, listener_count = 0;
+  uint32_t fd_count = 0, workers = 0, drain_ms = 0, listener_count = 0;
   std::array<sync::ListenerSpec, sync::kMaxListeners> listeners{};
 };
 struct HandoverPage {
@@ -123,21 +123,24 @@ void write_state(Writer& out, const HeldState& state) {
   record.drain_ms = state.drain_ms;
   record.listener_count = static_cast<uint32_t>(state.listeners.size());
   std::ranges::copy(state.listeners, record.listeners.begin());
-  for (size_t i = 0; i < ir::kParts; ++i) record.fds[i] = out.keep(state.fds[i]);
+  record.fd_count = static_cast<uint32_t>(std::min(state.fds.size(), record.fds.size()));
+  for (size_t i = 0; i < record.fd_count; ++i) record.fds[i] = out.keep(state.fds[i]);
   out.put(record);
 }
 
 std::shared_ptr<HeldState> read_state(Reader& in) {
   const auto record = in.get<HandoverState>();
   auto state = std::make_shared<HeldState>();
-  if (record.listener_count > record.listeners.size() || record.workers > sync::kMaxWorkers) return state;
+  if (record.listener_count > record.listeners.size() || record.workers > sync::kMaxWorkers ||
+      record.fd_count > record.fds.size())
+    return state;
   state->id = record.id;
   state->sizes = record.sizes;
   state->hashes = record.hashes;
   state->workers = record.workers;
   state->drain_ms = record.drain_ms;
   state->listeners.assign(record.listeners.begin(), record.listeners.begin() + record.listener_count);
-  for (size_t i = 0; i < ir::kParts; ++i) state->fds[i] = in.take(record.fds[i]);
+  for (size_t i = 0; i < record.fd_count; ++i) state->fds.push_back(in.take(record.fds[i]));
   return state;
 }
 
@@ -201,6 +204,7 @@ void Supervisor::execute_upgrade() {
   header.next_socket_id = sockets_.next_id();
   header.restarts = restarts_;
   header.has_state = current_ ? 1 : 0;
+  header.log_level = static_cast<uint32_t>(log::level());
   header.admin_fd = out.keep(admin_);
   header.ticket_fd = out.keep(ticket_keys_);
   header.buckets_fd = out.keep(buckets_);
@@ -240,6 +244,8 @@ bool Supervisor::read_handover() {
     log::error("handover is not readable");
     return false;
   }
+  if (header.log_level <= static_cast<uint32_t>(log::Level::off))
+    log::set_level(static_cast<log::Level>(header.log_level));
   if (header.admin_fd >= 0) admin_ = in.take(header.admin_fd);
   ticket_keys_ = in.take(header.ticket_fd);
   ticket_rotation_ms_ = header.ticket_rotation_ms;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dataplane/shared/buckets.h"
+#include "dataplane/shared/counters.h"
 
 namespace sluice::master {
 
@@ -19,11 +20,12 @@ struct Options {
   std::optional<uint16_t> admin_port;  // absent = no admin listener; 0 = any
   std::string admin_bind = "127.0.0.1";
   uint32_t rate_limit_keys = shared::Buckets::kDefaultKeys;
-  int handover_fd = -1;  // --handover: what the earlier binary left
+  uint32_t metric_routes = shared::kDefaultRoutes;  // that count for themselves
+  int handover_fd = -1;                             // --handover: what the earlier binary left
 };
 
 // Two binaries agree on what is handed over at SIGUSR2.
-inline constexpr unsigned kHandoverVersion = 2;
+inline constexpr unsigned kHandoverVersion = 4;
 
 // Runs until SIGTERM or SIGINT and the drain after it. Returns the exit code.
 [[nodiscard]] int run(const Options& options);

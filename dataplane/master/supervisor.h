@@ -27,13 +27,16 @@ namespace sluice::master {
 
 struct HeldState {
   ir::StateId id;
-  std::array<UniqueFd, ir::kParts> fds;
+  std::vector<UniqueFd> fds;  // the parts, then the table's shards
   std::array<uint64_t, ir::kParts> sizes{};
   std::array<ir::ContentHash, ir::kParts> hashes{};
   std::vector<sync::ListenerSpec> listeners;
   unsigned workers = 0;
   uint32_t drain_ms = 30000;
 };
+
+// As they are, for a message.
+[[nodiscard]] std::vector<int> numbers_of(const std::vector<UniqueFd>& fds);
 
 struct Worker {
   unsigned index = 0;
@@ -102,6 +105,8 @@ class Supervisor {
   void commit_apply();
   void refuse_apply(const std::string& text);
   void tell_refused(ir::StateId id, const std::string& text, bool transient);
+  void set_log_level(uint32_t level);
+  [[nodiscard]] static sync::Message level_message();
   void tell_agent(const sync::Message& message, std::span<const int> fds = {});
   void report_workers();
 

@@ -39,6 +39,7 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
   const int fds[] = {channel->theirs.get(), pages_.fd(*page), ticket_keys_.get(), buckets_.get()};
   pages_.at(*page).heartbeat_ms.set(0);
+  pages_.at(*page).route_limit.set(options_.metric_routes);
   auto pid = spawn(options_.binary, arguments, fds);
   if (!pid) {
     log::error("worker not started", {{"worker", index + 1}, {"error", pid.error().message}});
@@ -55,6 +56,7 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   log::info("worker started", {{"worker", index + 1}, {"pid", *pid}});
   // All of it is in the channel before the process runs: it never accepts without a state.
   send_state(slot.worker, state);
+  send_to(slot.worker, level_message());
   report_due_ = true;
 }
 
@@ -127,10 +129,8 @@ void Supervisor::send_state(Worker& worker, const std::shared_ptr<HeldState>& st
   message.sizes = state->sizes;
   message.hashes = state->hashes;
   message.workers_wanted = state->workers;
-  int fds[ir::kParts];
-  for (size_t i = 0; i < ir::kParts; ++i) fds[i] = state->fds[i].get();
   worker.sent = state->id;
-  send_to(worker, message, fds);
+  send_to(worker, message, numbers_of(state->fds));
 }
 
 void Supervisor::broadcast(MessageType type) {

@@ -6,6 +6,8 @@
 #include <new>
 #include <vector>
 
+#include "dataplane/net/pending_bytes.h"
+
 namespace sluice::net {
 namespace {
 constexpr size_t kSmallest = 1024;
@@ -17,6 +19,7 @@ size_t class_of(size_t capacity) { return static_cast<size_t>(std::countr_zero(c
 // Blocks are powers of two from kSmallest; larger ones than the last class are not kept.
 struct Blocks {
   std::array<std::vector<char*>, kClasses> idle;
+  size_t occupied = 0;
   ~Blocks() {
     for (auto& list : idle) {
       for (char* block : list) ::operator delete(block);
@@ -24,6 +27,7 @@ struct Blocks {
   }
   char* take(size_t capacity) {
     const size_t at = class_of(capacity);
+    occupied += capacity;
     if (at >= kClasses || idle[at].empty()) return static_cast<char*>(::operator new(capacity));
     char* block = idle[at].back();
     idle[at].pop_back();
@@ -31,6 +35,7 @@ struct Blocks {
   }
   void give(char* block, size_t capacity) {
     const size_t at = class_of(capacity);
+    occupied -= capacity;
     if (at < kClasses && idle[at].size() * capacity < kIdlePerClass) idle[at].push_back(block);
     else ::operator delete(block);
   }
@@ -40,6 +45,8 @@ Blocks& blocks() {
   return pool;
 }
 }  // namespace
+
+size_t pending_bytes() { return blocks().occupied; }
 
 void PendingBuffer::append(const char* bytes, size_t count) {
   if (count == 0) return;

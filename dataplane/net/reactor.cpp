@@ -14,6 +14,7 @@
 namespace sluice::net {
 namespace {
 constexpr int kBatch = 256;
+constexpr int kMostBatchEnds = 4096;  // a round; what is beyond waits for the next
 static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kHangup == (EPOLLERR | EPOLLHUP | EPOLLRDHUP));
 
 // Nothing but these two bits is ever asked for. EPOLLRDHUP would say the same as a readable end of stream, but also
@@ -82,10 +83,35 @@ void Reactor::destroy_deferred() {
   }
 }
 
+void Reactor::at_batch_end(BatchEnd& object) {
+  if (object.at_batch_end_) return;
+  object.at_batch_end_ = true;
+  object.next_batch_end_ = nullptr;
+  (batch_ends_ == nullptr ? batch_ends_ : last_batch_end_->next_batch_end_) = &object;
+  last_batch_end_ = &object;
+}
+
+void Reactor::forget_batch_end(BatchEnd& object) {
+  if (!object.at_batch_end_) return;
+  object.at_batch_end_ = false;
+  BatchEnd* before = nullptr;
+  for (BatchEnd* at = batch_ends_; at != &object; at = at->next_batch_end_) before = at;
+  (before == nullptr ? batch_ends_ : before->next_batch_end_) = object.next_batch_end_;
+  if (last_batch_end_ == &object) last_batch_end_ = before;
+}
+
+void Reactor::end_batch() {
+  for (int left = kMostBatchEnds; batch_ends_ != nullptr && left > 0; --left) {
+    BatchEnd& object = *batch_ends_;
+    forget_batch_end(object);
+    object.on_batch_end();
+  }
+}
+
 void Reactor::run_once(int max_wait_ms) {
   int wait = timers_.next_wait_ms(now_ms_);
   if (wait < 0 || (max_wait_ms >= 0 && wait > max_wait_ms)) wait = max_wait_ms;
-  if (deferred_ != nullptr) wait = 0;
+  if (deferred_ != nullptr || batch_ends_ != nullptr) wait = 0;
   // EINTR (signals) is a batch without events.
   batch_size_ = std::max(0, epoll_wait(epoll_.get(), batch_->events, kBatch, wait));
   now_ns_ = monotonic_ns();
@@ -97,7 +123,8 @@ void Reactor::run_once(int max_wait_ms) {
   }
   batch_size_ = batch_at_ = 0;
   timers_.advance(now_ms_);
-  destroy_deferred();
+  end_batch();
+  if (batch_ends_ == nullptr) destroy_deferred();  // whose end is due may still be asked for
 }
 
 }  // namespace sluice::net

@@ -36,6 +36,21 @@ class Deferred {
   Deferred* next_deferred_ = nullptr;
 };
 
+// Called once at the end of the batch in which it was registered: for what many events of one batch share, such as a
+// write. It must forget itself before it is destroyed.
+class BatchEnd {
+ public:
+  virtual void on_batch_end() = 0;
+
+ protected:
+  ~BatchEnd() = default;
+
+ private:
+  friend class Reactor;
+  BatchEnd* next_batch_end_ = nullptr;
+  bool at_batch_end_ = false;
+};
+
 class Reactor {
  public:
   Reactor();
@@ -52,8 +67,13 @@ class Reactor {
   // Only drops events of this handler still in the current batch.
   void forget(EventHandler& handler);
   void destroy_later(Deferred& object);
+  // After the events and timers of the present batch (the next one, outside of run_once), before deferred destruction;
+  // once, however often it is said. Also from inside of on_batch_end: then in the same round, within bounds.
+  void at_batch_end(BatchEnd& object);
+  void forget_batch_end(BatchEnd& object);
 
-  // Handles one batch; waits at most until the next timer or max_wait_ms. Then timers, then deferred destruction.
+  // Handles one batch; waits at most until the next timer or max_wait_ms. Then timers, ends of batch, deferred
+  // destruction.
   void run_once(int max_wait_ms);
 
   [[nodiscard]] uint64_t now_ns() const { return now_ns_; }  // the same moment, finer
@@ -68,7 +88,10 @@ class Reactor {
   TimerWheel timers_;
   Deferred* deferred_ = nullptr;
   struct Batch;
+  BatchEnd* batch_ends_ = nullptr;  // in order of registering
+  BatchEnd* last_batch_end_ = nullptr;
   void destroy_deferred();
+  void end_batch();
   uint64_t batches_ = 0;
   std::unique_ptr<Batch> batch_;
   int batch_size_ = 0, batch_at_ = 0;

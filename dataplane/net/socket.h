@@ -18,6 +18,8 @@ struct ListenOptions {
 [[nodiscard]] Result<Address> local_address(int fd);
 // Closing it resets the connection: for an answer whose cut would else look like its end.
 void reset_on_close(int fd);
+// Bytes in the kernel that the peer has not acknowledged.
+[[nodiscard]] size_t unacknowledged(int fd);
 [[nodiscard]] bool set_nonblocking(int fd);  // false with errno
 
 }  // namespace sluice::net

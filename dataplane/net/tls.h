@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/base/result.h"
-#include "common/ir/route_table_generated.h"
+#include "common/ir/table_view.h"
 #include "dataplane/net/transport.h"
 #include "dataplane/shared/counters.h"
 #include "dataplane/shared/ticket_keys.h"
@@ -25,8 +25,8 @@ struct TlsProblem {
 
 // Certificates by server name: exact host, then one-label wildcard, then the default certificate, then a self-made one.
 // A context is built when its certificate is first asked for and found again by id and hash: an unrelated change
-// rebuilds nothing. A certificate that turns out broken leaves the last good one of that id in use, as long as it is
-// valid. Must outlive its transports.
+// rebuilds nothing; of more than kMaxContexts the first built are let go. A certificate that turns out broken leaves
+// the last good one of that id in use, as long as it is valid. Must outlive its transports.
 class TlsServer {
  public:
   // Without `keys` (or while its page has none) ticket keys are this process's own.
@@ -37,7 +37,7 @@ class TlsServer {
 
   // Both must stay mapped until the next apply returns. Says what is wrong with those certificates that are in use;
   // others when first asked for.
-  std::vector<TlsProblem> apply(const ir::RouteTable& table, const ir::SecretSet& secrets);
+  std::vector<TlsProblem> apply(const ir::TableView& table, const ir::SecretSet& secrets);
   // Problems found since, by first use.
   std::vector<TlsProblem> take_problems();
   // The server side of an accepted connection. Counts handshakes in the counter page. Costs nearly nothing until bytes
@@ -48,6 +48,9 @@ class TlsServer {
   [[nodiscard]] bool same_settings(std::string_view sni, std::string_view host) const;
   // Contexts built so far, for tests and dumps.
   [[nodiscard]] uint64_t contexts_built() const;
+  // Contexts held at once, at least 1; only before the first is built.
+  static constexpr size_t kMaxContexts = 4096;
+  void limit_contexts(size_t count);
 
  private:
   struct Impl;
@@ -58,6 +61,7 @@ struct TlsClientOptions {
   bool verify = true;        // chain and name
   std::string_view ca_pem;   // empty = the system's store
   std::string_view ciphers;  // TLS 1.2 list; empty = ours
+  bool h2 = false;           // ALPN: offers h2 alone, else http/1.1 alone. alpn() says what the peer chose
 };
 
 class TlsClientContext {

@@ -14,8 +14,9 @@
 namespace sluice::net {
 namespace {
 constexpr size_t kMaxName = 253;
-// ALPN: HTTP/1.1 is all that upstream connections speak here.
-constexpr unsigned char kAlpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+// ALPN names as they travel. One at a time: a connection is made for one protocol.
+constexpr unsigned char kAlpnHttp1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+constexpr unsigned char kAlpnH2[] = {2, 'h', '2'};
 
 int on_new_session(SSL* ssl, SSL_SESSION* session);
 
@@ -70,7 +71,8 @@ Result<std::shared_ptr<TlsClientContext>> TlsClientContext::make(const TlsClient
   if (options.verify) {
     if (auto trusted = trust(ctx, options.ca_pem); !trusted) return std::unexpected(trusted.error());
   }
-  SSL_CTX_set_alpn_protos(ctx, kAlpn, sizeof kAlpn);
+  if (options.h2) SSL_CTX_set_alpn_protos(ctx, kAlpnH2, sizeof kAlpnH2);
+  else SSL_CTX_set_alpn_protos(ctx, kAlpnHttp1, sizeof kAlpnHttp1);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(ctx, on_new_session);
   auto impl = std::make_unique<Impl>();

@@ -116,6 +116,19 @@ struct TlsServer::Impl final : TlsSide {
     return secrets == nullptr || secrets->certificates() == nullptr ? nullptr
                                                                     : secrets->certificates()->LookupByKey(id);
   }
+  // A context costs some 17 KiB beside its certificate: of too many the one built first goes; who uses it has it to the
+  // end. It is built again when its name is asked for.
+  void keep(const std::string& id, Entry& entry, ContextPtr context) {
+    if (kept.size() < max_contexts) {
+      kept.push_back(id);
+    } else {
+      std::string& first = kept[oldest];
+      if (const auto at = entries.find(first); at != entries.end()) at->second.context.reset();
+      first = id;
+      oldest = (oldest + 1) % kept.size();
+    }
+    entry.context = std::move(context);
+  }
   // Brings an entry to the form the current SecretSet has; on failure what it had stays.
   void build(const std::string& id, Entry& entry, const ir::Certificate* certificate) {
     if (certificate == nullptr) {
@@ -135,7 +148,7 @@ struct TlsServer::Impl final : TlsSide {
     } else if (auto made = make_ready(*pair); !made) {
       good = std::unexpected(made.error());
     } else {
-      entry.context = std::move(*made);
+      keep(id, entry, std::move(*made));
       entry.built = entry.wanted;
       entry.pair = std::move(*pair);
       if (entry.pair.not_after < std::time(nullptr)) report(id, "tls.crt has expired");
@@ -144,13 +157,21 @@ struct TlsServer::Impl final : TlsSide {
       report(id, good.error().message + (entry.has_pair() ? "; the last good certificate stays in use"
                                                           : "; the default certificate is used"));
   }
+  // Empty: the self-made one.
+  std::string_view default_certificate() const {
+    const auto* id = table.empty() ? nullptr : table.head().default_certificate();
+    return id == nullptr ? std::string_view() : id->string_view();
+  }
   // Whether the table refers to this id at all.
   bool names(std::string_view id) const {
-    if (table->default_certificate() != nullptr && table->default_certificate()->string_view() == id) return true;
-    if (table->tls_hosts() == nullptr) return false;
-    return std::any_of(table->tls_hosts()->begin(), table->tls_hosts()->end(), [&](const ir::TlsHost* host) {
-      return host->certificate() != nullptr && host->certificate()->string_view() == id;
-    });
+    if (default_certificate() == id && !id.empty()) return true;
+    const auto named_in = [&](const ir::RouteTable* list) {
+      return list->tls_hosts() != nullptr &&
+             std::any_of(list->tls_hosts()->begin(), list->tls_hosts()->end(), [&](const ir::TlsHost* host) {
+               return host->certificate() != nullptr && host->certificate()->string_view() == id;
+             });
+    };
+    return std::any_of(table.lists().begin(), table.lists().end(), named_in);
   }
   Entry& entry_of(const char* id) {
     auto [at, fresh] = entries.try_emplace(id);
@@ -160,15 +181,14 @@ struct TlsServer::Impl final : TlsSide {
 
   // ---- choice
   const char* certificate_id(const Name& name) const {
-    const auto* hosts = table == nullptr ? nullptr : table->tls_hosts();
-    if (hosts != nullptr && name.size != 0) {
-      const ir::TlsHost* host = hosts->LookupByKey(name.text);
+    if (name.size != 0) {
+      const ir::TlsHost* host = table.tls_host(name.view());
       if (host == nullptr) {
         // One label only: "*.example.com" is for a.example.com, not for a.b.example.com.
         if (const char* dot = std::strchr(name.text, '.'); dot != nullptr && dot != name.text) {
           char wildcard[kMaxName + 2] = "*";
           std::memcpy(wildcard + 1, dot, name.size - static_cast<size_t>(dot - name.text) + 1);
-          host = hosts->LookupByKey(wildcard);
+          host = table.tls_host(wildcard);
         }
       }
       if (host != nullptr && host->certificate() != nullptr) return host->certificate()->c_str();
@@ -183,7 +203,7 @@ struct TlsServer::Impl final : TlsSide {
     if (!entry.context) {
       auto made = make_ready(entry.pair);
       if (!made) return std::nullopt;
-      entry.context = std::move(*made);
+      keep(id, entry, std::move(*made));
     }
     return Choice{entry.context.get(), id};
   }
@@ -191,8 +211,8 @@ struct TlsServer::Impl final : TlsSide {
     if (const char* id = certificate_id(name)) {
       if (auto choice = usable(id)) return *choice;
     }
-    if (table != nullptr && table->default_certificate() != nullptr && table->default_certificate()->size() != 0) {
-      if (auto choice = usable(table->default_certificate()->c_str())) return *choice;
+    if (const std::string_view id = default_certificate(); !id.empty()) {
+      if (auto choice = usable(id.data())) return *choice;  // the table's own bytes: they end with a NUL
     }
     return {base.get(), {}};
   }
@@ -261,7 +281,10 @@ struct TlsServer::Impl final : TlsSide {
   KeyPair default_pair;
   ContextPtr base;  // the self-made certificate; every connection begins with it
   std::unordered_map<std::string, Entry> entries;
-  const ir::RouteTable* table = nullptr;
+  size_t max_contexts = kMaxContexts;
+  std::vector<std::string> kept;  // ids in the order in which contexts were built, a ring once it is full
+  size_t oldest = 0;              // in the ring
+  ir::TableView table;
   const ir::SecretSet* secrets = nullptr;
   std::vector<TlsProblem> problems;
   uint64_t built = 0;
@@ -271,16 +294,17 @@ TlsServer::TlsServer(shared::CounterPage& counters, const shared::TicketKeyPage*
     : impl_(std::make_unique<Impl>(counters, keys)) {}
 TlsServer::~TlsServer() = default;
 
-std::vector<TlsProblem> TlsServer::apply(const ir::RouteTable& table, const ir::SecretSet& secrets) {
+std::vector<TlsProblem> TlsServer::apply(const ir::TableView& table, const ir::SecretSet& secrets) {
   Impl& self = *impl_;
   self.problems.clear();
-  self.table = &table;
+  self.table = table;
   self.secrets = &secrets;
   TlsPolicy policy;
-  if (table.settings() != nullptr && table.settings()->tls() != nullptr) {
-    const ir::TlsSettings& tls = *table.settings()->tls();
+  const ir::Settings* settings = table.head().settings();
+  policy.alpn_h2 = settings == nullptr || settings->http2() == nullptr || settings->http2()->enabled();
+  if (settings != nullptr && settings->tls() != nullptr) {
+    const ir::TlsSettings& tls = *settings->tls();
     policy.min_version = tls.min_version();
-    policy.alpn_h2 = tls.alpn_h2();
     if (tls.ciphers() != nullptr) policy.ciphers = tls.ciphers()->str();
   }
   if (policy != self.policy) {
@@ -318,12 +342,12 @@ bool TlsServer::same_settings(std::string_view sni, std::string_view host) const
     if (name.size != 0) std::memcpy(name.text, of.data(), name.size);
     name.text[name.size] = '\0';
     if (const char* id = impl_->certificate_id(name)) return id;
-    const auto* fallback = impl_->table == nullptr ? nullptr : impl_->table->default_certificate();
-    return fallback == nullptr ? std::string_view() : fallback->string_view();
+    return impl_->default_certificate();
   };
   return id_of(sni) == id_of(host);
 }
 
 uint64_t TlsServer::contexts_built() const { return impl_->built; }
+void TlsServer::limit_contexts(size_t count) { impl_->max_contexts = count; }
 
 }  // namespace sluice::net

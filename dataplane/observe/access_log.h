@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,6 +32,7 @@ struct StreamRecord {
   std::string_view cluster;
   uint8_t attempts = 0;
   http::Reason reason = http::Reason::none;
+  std::optional<uint8_t> grpc_status;  // of a gRPC request
   std::string_view origin_kind, origin_namespace, origin_name, origin_rule;
   int64_t origin_generation = 0;
   uint64_t state_sequence = 0;  // generation of the table that decided

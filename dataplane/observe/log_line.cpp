@@ -262,6 +262,7 @@ void LineFormat::json(const StreamRecord& r, Writer& w, const Limits& limits) {
   if (r.has_query) words(",\"query\":\"", r.query, limits.query);
   words(",\"protocol\":\"", r.protocol, limits.word);
   number(",\"status\":", r.status);
+  if (r.grpc_status) number(",\"grpc_status\":", *r.grpc_status);
   number(",\"duration_us\":", r.duration_us);
   number(",\"bytes_in\":", r.bytes_in);
   number(",\"bytes_out\":", r.bytes_out);
@@ -379,11 +380,11 @@ void LineFormat::value(size_t name, const StreamRecord& r, Writer& w, const Limi
       return w.text(pid_);
     case 33:
       return words(r.rate_limit, limits.word);
-    default:
-      return;
+    case 34:
+      return r.grpc_status ? w.number(*r.grpc_status) : w.byte('-');
   }
 }
-static_assert(kAccessLogNames.size() == 34 && kAccessLogNames[13] == "user_agent" && kAccessLogNames[22] == "reason" &&
+static_assert(kAccessLogNames.size() == 35 && kAccessLogNames[13] == "user_agent" && kAccessLogNames[22] == "reason" &&
               kAccessLogNames[28] == "state_sequence");
 
 }  // namespace sluice::observe

@@ -58,7 +58,7 @@ struct OtherSlot {
 }  // namespace
 
 struct Router::Impl {
-  const ir::RouteTable* table = nullptr;
+  ir::TableView table;
   uint64_t epoch = 0;
   std::vector<ExactSlot> exact;
   std::array<OtherSlot, 128> other{};
@@ -66,21 +66,6 @@ struct Router::Impl {
   std::unordered_map<std::string_view, VirtualHost*, HostHash> by_name;  // keys point into the virtual hosts
   size_t sweep_left = 0, sweep_at = 0;
   Scratch scratch;
-
-  const ir::VirtualHostRef* find_ref(std::string_view name) const {
-    const auto* hosts = table == nullptr ? nullptr : table->hosts();
-    if (hosts == nullptr) return nullptr;
-    flatbuffers::uoffset_t low = 0, high = hosts->size();
-    while (low < high) {
-      const flatbuffers::uoffset_t middle = low + (high - low) / 2;
-      const ir::VirtualHostRef* ref = hosts->Get(middle);
-      const int order = view(ref->host()).compare(name);
-      if (order == 0) return ref;
-      if (order < 0) low = middle + 1;
-      else high = middle;
-    }
-    return nullptr;
-  }
 
   void drop(VirtualHost* host) {
     by_name.erase(host->name());
@@ -94,7 +79,7 @@ struct Router::Impl {
 
   // The virtual host of exactly this name in the table: the one held if its bytes are the same, else loaded.
   VirtualHost* get(std::string_view name) {
-    const ir::VirtualHostRef* const ref = find_ref(name);
+    const ir::VirtualHostRef* const ref = table.host(name);
     if (ref == nullptr) return nullptr;
     if (const auto held = by_name.find(name); held != by_name.end()) {
       VirtualHost* const host = held->second;
@@ -172,7 +157,7 @@ struct Router::Impl {
       }
       VirtualHost* const host = loaded[sweep_at].get();
       if (host->epoch != epoch) {
-        const ir::VirtualHostRef* const ref = find_ref(host->name());
+        const ir::VirtualHostRef* const ref = table.host(host->name());
         if (ref == nullptr || ref->hash() != host->hash()) {
           drop(host);  // another took its place in the list: look at that one next
           continue;
@@ -187,11 +172,11 @@ struct Router::Impl {
 Router::Router() : impl_(std::make_unique<Impl>()) {}
 Router::~Router() = default;
 
-void Router::apply(const ir::RouteTable& table) {
+void Router::apply(const ir::TableView& table) {
   Impl& self = *impl_;
-  self.table = &table;
+  self.table = table;
   ++self.epoch;
-  const size_t hosts = table.hosts() == nullptr ? 0 : table.hosts()->size();
+  const size_t hosts = table.host_count();
   size_t slots = kMinSlots;
   while (slots < 2 * hosts && slots < kMaxSlots) slots *= 2;
   if (slots > self.exact.size()) self.exact.assign(slots, {});

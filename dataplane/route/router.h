@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/ir/route_table_generated.h"
+#include "common/ir/table_view.h"
 #include "dataplane/http/message.h"
 
 namespace sluice::route {
@@ -63,7 +63,7 @@ class Router {
   ~Router();
   // The table stays mapped until the next apply. Costs the same for 10 hosts and 10,000: virtual hosts are looked at
   // again when they are next asked for, and those that are gone or changed are dropped a few at a time by later calls.
-  void apply(const ir::RouteTable& table);
+  void apply(const ir::TableView& table);
   // Counts apply calls: what was derived from a state is stale when this differs.
   [[nodiscard]] uint64_t epoch() const;
   // Virtual hosts held (not counting those that only streams still hold).

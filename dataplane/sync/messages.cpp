@@ -6,20 +6,23 @@
 
 #include <sys/socket.h>
 
+#include "common/base/log.h"
+
 namespace sluice::sync {
 namespace {
 static_assert(std::is_trivially_copyable_v<Message>);
-constexpr size_t kControlFds = 8;  // more than allowed, so that what should not be there is closed
+constexpr size_t kControlFds = kMaxFds + 4;  // more than allowed, so that what should not be there is closed
 
 Status check(const Message& message) {
   const auto type = static_cast<uint16_t>(message.type);
   if (message.magic != Message{}.magic) return fail("sync: bad magic {:#x}", message.magic);
-  if (type < static_cast<uint16_t>(MessageType::apply) || type > static_cast<uint16_t>(MessageType::reopen)) {
+  if (type < static_cast<uint16_t>(MessageType::apply) || type > static_cast<uint16_t>(MessageType::log_level)) {
     return fail("sync: unknown message type {}", type);
   }
   if (message.listener_count > kMaxListeners) return fail("sync: {} listeners", message.listener_count);
   if (message.workers_wanted > kMaxWorkers)
     return fail("sync: {} workers wanted, the limit is {}", message.workers_wanted, kMaxWorkers);
+  if (message.level > static_cast<uint32_t>(log::Level::off)) return fail("sync: log level {}", message.level);
   if (std::memchr(message.text, 0, sizeof message.text) == nullptr) return fail("sync: text not terminated");
   for (const ListenerSpec& spec : message.listeners) {
     if (std::memchr(spec.name, 0, sizeof spec.name) == nullptr) return fail("sync: listener name not terminated");

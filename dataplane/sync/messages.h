@@ -1,22 +1,28 @@
 // Between the processes of the data plane: master <-> agent, master <-> worker i, each over a SOCK_SEQPACKET socketpair
-// made by the master. Fixed-size packets with at most 4 descriptors; the master trusts its children's frames no further
-// than these checks, and parses nothing else.
+// made by the master. Fixed-size packets with at most kMaxFds descriptors; the master trusts its children's frames no
+// further than these checks, and parses nothing else. A state's memfds: table, endpoints, secrets, then the table's
+// shards in order.
 //
-//   master -> agent   state{id} + 3 memfds            first thing an agent gets: what runs now; boot 0 and no
-//   descriptors = nothing does agent  -> master  apply{sequence} + 3 sealed memfds (verified), listeners, workers   the
-//   master keeps them, opens what is new, sends on master -> worker  state{sequence} + 3 memfds      first thing a
-//   worker gets, and again for each new state master -> worker  listener{id, protocol, name} + fd       worker accepts
-//   from it; also the orphaned sockets of workers that are gone master -> worker  unlisten{id}                    stops
-//   accepting and closes its copy master -> worker  drain{drain_ms}                 no keep-alive, finish streams, exit
-//   within that time. The master has sent `unlisten` for every
-//                                                     socket before if others take over (fewer workers, new binary);
-//                                                     what is still listened on at shutdown is accepted from until the
-//                                                     last stream ends
+//   master -> agent   state{id} + memfds              first thing an agent gets: what runs now; boot 0 and no
+//                                                     descriptors = nothing does
+//   agent  -> master  apply{sequence} + sealed memfds (verified), listeners, workers   the master keeps them, opens
+//   what
+//                                                     is new, sends on
+//   master -> worker  state{sequence} + memfds        first thing a worker gets, and again for each new state
+//   master -> worker  listener{id, protocol, name} + fd       worker accepts from it; also the orphaned sockets of
+//                                                     workers that are gone
+//   master -> worker  unlisten{id}                    stops accepting and closes its copy
+//   master -> worker  drain{drain_ms}                 no keep-alive, finish streams, exit within that time. The master
+//                                                     has sent `unlisten` for every socket before if others take over
+//                                                     (fewer workers, new binary); what is still listened on at
+//                                                     shutdown is accepted from until the last stream ends
+//   agent  -> master  log_level{level}                for all processes; the master keeps it for those to come
+//   master -> agent, worker  log_level{level}
 //   master -> worker  dump{} | reopen{}               write what the streams do to the log; open log files again
 //   worker -> master  ready{sequence}                 runs that state (or will use it from the next event on)
 //   worker -> master  refused{sequence, text}         could not apply: keeps the old one
 //   master -> agent   applied{sequence} / refused{sequence, text} / workers{ready, total, restarts, bound ports} /
-//   counter pages (fd each) / drain
+//                     counter pages (fd each) / drain
 #pragma once
 #include <array>
 #include <cstdint>
@@ -41,7 +47,8 @@ enum class MessageType : uint16_t {
   workers,
   counters,
   dump,
-  reopen
+  reopen,
+  log_level
 };
 
 struct ListenerSpec {
@@ -65,13 +72,14 @@ struct Message {
   uint32_t workers_wanted = 0;                       // apply, state: 1 to kMaxWorkers
   uint32_t drain_ms = 0;                             // apply, drain
   uint32_t ready = 0, total = 0, restarts = 0;
+  uint32_t level = 0;      // log_level: log::Level
   uint32_t transient = 0;  // refused: 1 = may succeed later (a port is taken)
   uint32_t listener_count = 0;
   std::array<ListenerSpec, kMaxListeners> listeners{};  // apply: wanted; workers: bound (port filled in); listener: [0]
   char text[256]{};
 };
 
-inline constexpr size_t kMaxFds = 4;
+inline constexpr size_t kMaxFds = ir::kParts + ir::kMaxShards;
 struct Received {
   Message message;
   std::array<UniqueFd, kMaxFds> fds;

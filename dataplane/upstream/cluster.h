@@ -18,7 +18,8 @@ class TlsClientContext;
 }
 namespace sluice::upstream {
 
-class Connection;
+class Multiplexed;
+class Pooled;
 
 // One address. Lives while it is in the set or a connection refers to it.
 class Endpoint {
@@ -26,10 +27,11 @@ class Endpoint {
   explicit Endpoint(const net::Address& to) : address(to) {}
   net::Address address;
   bool ready = false;
-  bool gone = false;           // no longer in the set
-  uint32_t active = 0;         // exchanges
-  uint32_t connections = 0;    // idle or not
-  Connection* idle = nullptr;  // last used first
+  bool gone = false;                   // no longer in the set
+  uint32_t active = 0;                 // exchanges
+  uint32_t connections = 0;            // idle or not
+  Pooled* idle = nullptr;              // last used first
+  Multiplexed* multiplexed = nullptr;  // HTTP/2: all, newest first
 };
 
 // What TLS towards an upstream needs, copied from the table.

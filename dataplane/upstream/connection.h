@@ -23,14 +23,7 @@
 
 namespace sluice::upstream {
 
-struct IdleLinks {
-  Connection *older = nullptr, *newer = nullptr;  // over all
-  Connection *above = nullptr, *below = nullptr;  // of the endpoint
-  uint64_t since_ms = 0;
-  bool linked = false;
-};
-
-class Connection final : public http::RequestSink, private net::EventHandler, private net::TimerNode {
+class Connection final : public http::RequestSink, public Pooled, private net::EventHandler, private net::TimerNode {
  public:
   // Bytes not taken by the upstream at which the client is told to wait.
   static constexpr size_t kHighWater = 64 * 1024;
@@ -42,16 +35,13 @@ class Connection final : public http::RequestSink, private net::EventHandler, pr
   [[nodiscard]] bool open(std::unique_ptr<net::Transport> transport, std::shared_ptr<Cluster> cluster,
                           Endpoint& endpoint, uint64_t connect_ms);
   void begin(http::ResponseEvents& events, Arena& arena, Attempts& attempts, const AttemptOptions& options);
-  [[nodiscard]] Endpoint& endpoint() const { return *endpoint_; }
+  [[nodiscard]] Endpoint& endpoint() const override { return *endpoint_; }
   [[nodiscard]] net::Transport& transport() const { return *transport_; }
-  // Asks the socket: nothing to read and not ended.
-  [[nodiscard]] bool alive_when_idle();
+  [[nodiscard]] bool alive_when_idle() override;
   // Ends it without a word to the stream. The object is free afterwards.
-  void close();
+  void close() override;
   // Writes what the batch holds for this connection.
   void write_batch();
-
-  IdleLinks idle_links;  // IdlePool's
 
  private:
   enum class Phase : uint8_t { free, connecting, open };

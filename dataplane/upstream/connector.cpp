@@ -31,7 +31,10 @@ class TcpConnector final : public Connector {
   static bool prepare(Cluster& cluster, const TlsPolicy& tls) {
     if (cluster.tls_context != nullptr) return true;
     if (cluster.tls_refused) return false;
-    auto made = net::TlsClientContext::make({.verify = tls.verify, .ca_pem = tls.ca_pem, .ciphers = {}});
+    auto made = net::TlsClientContext::make({.verify = tls.verify,
+                                             .ca_pem = tls.ca_pem,
+                                             .ciphers = {},
+                                             .h2 = cluster.protocol() == ir::UpstreamProtocol::H2});
     if (!made.has_value()) {
       cluster.tls_refused = true;
       log::error("the cluster's TLS policy cannot be used",

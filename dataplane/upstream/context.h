@@ -9,10 +9,13 @@
 #include "dataplane/upstream/batch.h"
 #include "dataplane/upstream/connector.h"
 #include "dataplane/upstream/idle_pool.h"
+#include "dataplane/upstream/upstream.h"
 
 namespace sluice::upstream {
 
 class Connection;
+class Exchange;
+class Multiplexed;
 
 struct Context {
   static constexpr size_t kReadBuffer = 128 * 1024;
@@ -26,6 +29,9 @@ struct Context {
   bool reading = false;           // read_buffer holds bytes that events point into
   size_t active = 0;              // exchanges
   std::vector<Connection*> free;  // connection objects to be used again
+  std::vector<Multiplexed*> free_multiplexed;
+  std::vector<Exchange*> free_exchanges;
+  Http2Limits http2;
   IdlePool idle;
 };
 

@@ -1,6 +1,6 @@
 #include "dataplane/upstream/idle_pool.h"
 
-#include "dataplane/upstream/connection.h"
+#include "dataplane/upstream/cluster.h"
 
 namespace sluice::upstream {
 
@@ -10,7 +10,7 @@ void IdlePool::configure(size_t cap, uint64_t timeout_ms) {
   while (size_ > cap_) oldest_->close();
 }
 
-void IdlePool::put(Connection& connection) {
+void IdlePool::put(Pooled& connection) {
   IdleLinks& links = connection.idle_links;
   Endpoint& endpoint = connection.endpoint();
   links = {.since_ms = reactor_.now_ms(), .linked = true};
@@ -26,9 +26,9 @@ void IdlePool::put(Connection& connection) {
     reactor_.timers().arm(*this, oldest_->idle_links.since_ms + timeout_ms_);
 }
 
-Connection* IdlePool::take(Endpoint& endpoint) {
+Pooled* IdlePool::take(Endpoint& endpoint) {
   while (endpoint.idle != nullptr) {
-    Connection& connection = *endpoint.idle;
+    Pooled& connection = *endpoint.idle;
     const bool rested = reactor_.now_ms() - connection.idle_links.since_ms > kProbeAfterMs;
     if (rested && !connection.alive_when_idle()) {
       connection.close();
@@ -40,11 +40,11 @@ Connection* IdlePool::take(Endpoint& endpoint) {
   return nullptr;
 }
 
-void IdlePool::remove(Connection& connection) {
+void IdlePool::remove(Pooled& connection) {
   if (connection.idle_links.linked) unlink(connection);
 }
 
-void IdlePool::unlink(Connection& connection) {
+void IdlePool::unlink(Pooled& connection) {
   IdleLinks& links = connection.idle_links;
   (links.older == nullptr ? oldest_ : links.older->idle_links.newer) = links.newer;
   (links.newer == nullptr ? newest_ : links.newer->idle_links.older) = links.older;

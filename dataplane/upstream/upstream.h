@@ -7,7 +7,7 @@
 #include <memory>
 #include <string_view>
 
-#include "common/ir/route_table_generated.h"
+#include "common/ir/table_view.h"
 #include "dataplane/http/stream_io.h"
 #include "dataplane/net/address.h"
 #include "dataplane/net/reactor.h"
@@ -33,6 +33,22 @@ struct AttemptOptions {
   uint32_t connect_ms = 0, response_ms = 0, idle_ms = 0;  // response: head must come within, after the request is sent
 };
 
+// HTTP/2, of one worker. The defaults are what is used outside of tests.
+struct Http2Limits {
+  // At once on one connection, if the peer allows as many: one lost packet stops all of them, and their windows are
+  // memory.
+  uint32_t streams = 256;
+  // To one endpoint. Reached only by peers that allow few streams; a peer that allows none costs no more than this.
+  uint32_t connections = 256;
+  uint32_t idle = 2;  // to one endpoint, without streams
+  // A connection so old takes no new streams: behind an address that stands for many (a load balancer, kube-proxy) the
+  // next one finds those that came since. How many streams it carried is no reason: nothing wears out.
+  uint64_t age_ms = 3600'000;
+  // While an exchange waits and nothing came for quiet_ms a PING asks whether the peer is there; without a byte within
+  // ping_ms it is not. Below the minutes after which middle boxes forget connections.
+  uint64_t quiet_ms = 30'000, ping_ms = 10'000;
+};
+
 class Upstreams {
  public:
   Upstreams(net::Reactor& reactor, shared::CounterPage& counters, ChunkPool& chunks);
@@ -44,7 +60,9 @@ class Upstreams {
   // New state. Both views stay valid until the next call. Endpoints that are gone lose their idle connections; streams
   // in flight go on. Costs the same for 10 clusters and 10,000: those not in use are looked at a few at a time
   // afterwards.
-  void apply(const ir::RouteTable& table, const ir::EndpointSet& endpoints);
+  void apply(const ir::TableView& table, const ir::EndpointSet& endpoints);
+  // For connections that are opened from now on and choices made from now on.
+  void limit_http2(const Http2Limits& limits);
   // How many workers share settings.limits.upstream_idle. Default: settings.workers, or 1 if that is 0.
   void set_workers(uint32_t workers);
   // Counts apply calls: a cluster() result from another epoch has to be asked for again.
@@ -55,7 +73,8 @@ class Upstreams {
 
   // Starts an attempt on an endpoint that was not tried yet (if all were: any). The sink is owned by Upstreams; events
   // go to `events` until the exchange ends, and one on_response_flush after the event that ended it (or in which it was
-  // cancelled): `events`, `arena` and `attempts` live until then. Endpoints that refuse at once are noted in `attempts`
+  // cancelled): `events`, `arena` and `attempts` live until then, and so do head and trailers given to
+  // the sink (HTTP/2 may frame them later). Endpoints that refuse at once are noted in `attempts`
   // and another is taken. Errors: no_endpoints / service_not_found, overloaded, backend_invalid; connect_failed if
   // every endpoint refused at once. Other connect failures come later as on_exchange_error. Never calls `events`.
   [[nodiscard]] std::expected<http::RequestSink*, http::Error> start(Cluster& cluster, http::ResponseEvents& events,

@@ -6,27 +6,20 @@
 
 #include "common/base/clock.h"
 #include "dataplane/upstream/connection.h"
+#include "dataplane/upstream/exchange.h"
 #include "dataplane/upstream/lb.h"
+#include "dataplane/upstream/multiplexed.h"
 #include "dataplane/upstream/upstream.h"
 
 namespace sluice::upstream {
 namespace {
 
 constexpr size_t kSweep = 256;
+// An errno of our own: no more connections to this endpoint.
+constexpr int kFull = EBUSY;
 
-template <class T>
-const T* find(const flatbuffers::Vector<flatbuffers::Offset<T>>* sorted, std::string_view name) {
-  if (sorted == nullptr) return nullptr;
-  flatbuffers::uoffset_t low = 0, high = sorted->size();
-  while (low < high) {
-    const flatbuffers::uoffset_t middle = low + (high - low) / 2;
-    const T* const one = sorted->Get(middle);
-    const int order = one->name() == nullptr ? -1 : one->name()->string_view().compare(name);
-    if (order == 0) return one;
-    if (order < 0) low = middle + 1;
-    else high = middle;
-  }
-  return nullptr;
+const ir::ClusterEndpoints* find_endpoints(const ir::EndpointSet& set, std::string_view name) {
+  return ir::find_sorted(set.clusters(), name, [](const ir::ClusterEndpoints& one) { return one.name(); });
 }
 
 // Out of our own means: another endpoint would not do better.
@@ -43,7 +36,7 @@ struct Upstreams::Impl final : net::TimerNode {
   Context context;
   shared::CounterPage& counters;
   Random random;
-  const ir::RouteTable* table = nullptr;
+  ir::TableView table;
   const ir::EndpointSet* endpoints = nullptr;
   uint64_t epoch = 0;
   uint32_t workers = 0;
@@ -52,11 +45,13 @@ struct Upstreams::Impl final : net::TimerNode {
   std::unordered_map<std::string_view, Cluster*> by_name;  // keys point into the clusters
   size_t sweep_left = 0, sweep_at = 0;
   std::unordered_set<const shared::ClusterSlot*> slots;
-  std::deque<Connection> connections;  // slab: objects are used again, never moved
+  std::deque<Connection> connections;  // slabs: objects are used again, never moved
+  std::deque<Multiplexed> multiplexed;
+  std::deque<Exchange> exchanges;
   std::vector<Endpoint*> closing;
 
   void configure() {
-    const ir::Settings* settings = table->settings();
+    const ir::Settings* settings = table.head().settings();
     const ir::TimeoutSettings* timeouts = settings == nullptr ? nullptr : settings->timeouts();
     const ir::LimitSettings* limits = settings == nullptr ? nullptr : settings->limits();
     connect_ms = timeouts == nullptr ? 2000 : timeouts->upstream_connect();
@@ -78,9 +73,9 @@ struct Upstreams::Impl final : net::TimerNode {
     if (cluster.epoch == epoch) return;
     cluster.epoch = epoch;
     if (cluster.retired()) return;
-    const ir::Cluster* const now = find(table->clusters(), cluster.name());
+    const ir::Cluster* const now = table.cluster(cluster.name());
     if (now != nullptr && now->hash() == cluster.hash()) {
-      cluster.update(find(endpoints->clusters(), cluster.name()), closing);
+      cluster.update(find_endpoints(*endpoints, cluster.name()), closing);
       return close_idle();
     }
     cluster.retire(closing);
@@ -108,21 +103,62 @@ struct Upstreams::Impl final : net::TimerNode {
   }
   void on_timer() override { sweep(); }
 
-  Connection& object() {
-    if (context.free.empty()) return connections.emplace_back(context);
-    Connection& connection = *context.free.back();
-    context.free.pop_back();
-    return connection;
+  template <class T>
+  T& object(std::vector<T*>& free, std::deque<T>& slab) {
+    if (free.empty()) return slab.emplace_back(context);
+    T& one = *free.back();
+    free.pop_back();
+    return one;
   }
 
   // A connection on its way to the endpoint; null with errno.
-  Connection* connect(const std::shared_ptr<Cluster>& cluster, Endpoint& endpoint, const AttemptOptions& options) {
+  template <class T>
+  T* connect(const std::shared_ptr<Cluster>& cluster, Endpoint& endpoint, const AttemptOptions& options,
+             std::vector<T*>& free, std::deque<T>& slab) {
     std::unique_ptr<net::Transport> transport = context.connector->connect(endpoint.address, *cluster);
     if (transport == nullptr) return nullptr;
     uint64_t wait = options.connect_ms != 0 ? options.connect_ms : cluster->connect_ms();
     if (wait == 0) wait = connect_ms;
-    Connection& connection = object();
+    T& connection = object(free, slab);
     return connection.open(std::move(transport), cluster, endpoint, wait) ? &connection : nullptr;
+  }
+
+  // One that carries streams already, as long as it takes more: the others can come to rest. Then one at rest, then a
+  // new one.
+  Multiplexed* find_multiplexed(const std::shared_ptr<Cluster>& cluster, Endpoint& endpoint,
+                                const AttemptOptions& options) {
+    for (Multiplexed* at = endpoint.multiplexed; at != nullptr; at = at->next) {
+      if (!at->idle_links.linked && at->takes()) return at;
+    }
+    while (Pooled* const rested = context.idle.take(endpoint)) {
+      cluster->counters().idle_connections.sub();
+      auto* const connection = static_cast<Multiplexed*>(rested);
+      if (connection->takes()) return connection;
+      connection->close();
+    }
+    if (endpoint.connections >= context.http2.connections) {
+      errno = kFull;
+      return nullptr;
+    }
+    return connect(cluster, endpoint, options, context.free_multiplexed, multiplexed);
+  }
+
+  // Null with errno.
+  http::RequestSink* begin(Cluster& cluster, Endpoint& endpoint, http::ResponseEvents& events, Arena& arena,
+                           Attempts& attempts, const AttemptOptions& options) {
+    if (cluster.protocol() == ir::UpstreamProtocol::H2) {
+      Multiplexed* const connection = find_multiplexed(cluster.shared_from_this(), endpoint, options);
+      if (connection == nullptr) return nullptr;
+      Exchange& exchange = object(context.free_exchanges, exchanges);
+      exchange.begin(*connection, events, arena, attempts, options);
+      return &exchange;
+    }
+    // Of a cluster without HTTP/2: what rests there is a Connection.
+    auto* connection = static_cast<Connection*>(context.idle.take(endpoint));
+    if (connection != nullptr) cluster.counters().idle_connections.sub();
+    else connection = connect(cluster.shared_from_this(), endpoint, options, context.free, connections);
+    if (connection != nullptr) connection->begin(events, arena, attempts, options);
+    return connection;
   }
 
   void note(Attempts& attempts, const Endpoint& endpoint) {
@@ -141,11 +177,12 @@ Upstreams::Upstreams(net::Reactor& reactor, shared::CounterPage& counters, std::
 
 Upstreams::~Upstreams() {
   for (Connection& connection : impl_->connections) connection.close();
+  for (Multiplexed& connection : impl_->multiplexed) connection.close();
 }
 
-void Upstreams::apply(const ir::RouteTable& table, const ir::EndpointSet& endpoints) {
+void Upstreams::apply(const ir::TableView& table, const ir::EndpointSet& endpoints) {
   Impl& self = *impl_;
-  self.table = &table;
+  self.table = table;
   self.endpoints = &endpoints;
   ++self.epoch;
   self.configure();
@@ -156,8 +193,10 @@ void Upstreams::apply(const ir::RouteTable& table, const ir::EndpointSet& endpoi
 
 void Upstreams::set_workers(uint32_t workers) {
   impl_->workers = workers;
-  if (impl_->table != nullptr) impl_->configure();
+  if (!impl_->table.empty()) impl_->configure();
 }
+
+void Upstreams::limit_http2(const Http2Limits& limits) { impl_->context.http2 = limits; }
 
 uint64_t Upstreams::epoch() const { return impl_->epoch; }
 size_t Upstreams::idle_connections() const { return impl_->context.idle.size(); }
@@ -170,8 +209,7 @@ std::shared_ptr<Cluster> Upstreams::cluster(std::string_view name) {
     self.refresh(*held);
     if (!held->retired()) return held;
   }
-  if (self.table == nullptr) return nullptr;
-  const ir::Cluster* const from = find(self.table->clusters(), name);
+  const ir::Cluster* const from = self.table.cluster(name);
   if (from == nullptr) return nullptr;
   shared::ClusterSlot& slot = shared::cluster_slot(self.counters, name);
   // A worker that died left its gauges behind.
@@ -181,7 +219,7 @@ std::shared_ptr<Cluster> Upstreams::cluster(std::string_view name) {
   }
   auto made = std::make_shared<Cluster>(*from, slot);
   made->epoch = self.epoch;
-  made->update(find(self.endpoints->clusters(), name), self.closing);
+  made->update(find_endpoints(*self.endpoints, name), self.closing);
   made->index = static_cast<uint32_t>(self.clusters.size());
   self.by_name.emplace(made->name(), made.get());
   self.clusters.push_back(made);
@@ -196,27 +234,26 @@ std::expected<http::RequestSink*, http::Error> Upstreams::start(Cluster& cluster
     return std::unexpected(http::Error{reason, http::Side::upstream, retry, static_cast<int16_t>(detail)});
   };
   if (cluster.epoch != self.epoch) self.refresh(cluster);
-  if (cluster.protocol() != ir::UpstreamProtocol::Http1) return refuse(http::Reason::backend_invalid);
+  bool full = false;
   for (size_t tries = 0; tries < Attempts::kMax; ++tries) {
     Endpoint* const endpoint = choose(cluster, attempts, self.random);
     if (endpoint == nullptr) return refuse(cluster.empty_reason());
     if (tries > 0 && was_tried(attempts, endpoint)) break;  // each refused at once
     self.note(attempts, *endpoint);
     cluster.counters().attempts.add();
-    Connection* connection = self.context.idle.take(*endpoint);
-    if (connection != nullptr) cluster.counters().idle_connections.sub();
-    else connection = self.connect(cluster.shared_from_this(), *endpoint, options);
-    if (connection != nullptr) {
-      connection->begin(events, arena, attempts, options);
-      return connection;
-    }
+    if (http::RequestSink* const sink = self.begin(cluster, *endpoint, events, arena, attempts, options)) return sink;
     const int reason = errno;
+    if (reason == kFull) {
+      full = true;
+      continue;
+    }
     cluster.counters().connect_failures.add();
     if (reason == EKEYREJECTED) return refuse(http::Reason::upstream_tls_failed);
     if (is_ours(reason)) return refuse(http::Reason::overloaded, http::Retry::no, reason);
     if (tries + 1 == Attempts::kMax || cluster.ready().size() == 1)
       return refuse(http::Reason::connect_failed, http::Retry::yes, reason);
   }
+  if (full) return refuse(http::Reason::overloaded);
   return refuse(http::Reason::connect_failed, http::Retry::yes);
 }
 

@@ -5,7 +5,7 @@
 
 #include "common/base/clock.h"
 #include "dataplane/filters/rewrite/rewrite.h"
-#include "dataplane/worker/client_connection.h"
+#include "dataplane/worker/silence.h"
 
 namespace sluice::worker {
 namespace {
@@ -77,18 +77,15 @@ bool is_ignored_upgrade(std::string_view upgrade) {
 
 }  // namespace
 
-ActiveRequest::ActiveRequest(Context& context, ClientConnection& connection)
-    : context_(context),
-      connection_(connection),
-      sequence_(context.sequence),
-      stream_(context.chunks, *this, connection) {}
+ActiveRequest::ActiveRequest(Context& context, ClientLink& client, http::ResponseSink& sink)
+    : context_(context), client_(client), sequence_(context.sequence), stream_(context.chunks, *this, sink) {}
 
-ActiveRequest* ActiveRequest::make(Context& context, ClientConnection& connection) {
+ActiveRequest* ActiveRequest::make(Context& context, ClientLink& client, http::ResponseSink& sink) {
   context.counters.streams_active.add();
   context.counters.streams_total.add();
-  auto* request = new (context.take_request()) ActiveRequest(context, connection);
-  request->identity_.client = connection.facts().peer;
-  request->identity_.secure = connection.facts().secure;
+  auto* request = new (context.requests.take(sizeof(ActiveRequest))) ActiveRequest(context, client, sink);
+  request->identity_.client = client.facts().peer;
+  request->identity_.secure = client.facts().secure;
   return request;
 }
 
@@ -100,7 +97,7 @@ void ActiveRequest::release() {
 void ActiveRequest::destroy() {
   Context& context = context_;
   this->~ActiveRequest();
-  context.give_request(this);
+  context.requests.give(this);
 }
 
 std::string_view ActiveRequest::request_id() {
@@ -117,19 +114,19 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   query_ = head.query;
   has_query_ = head.has_query;
   std::string_view id = request_id();
-  identity_ = identify(head, connection_.facts(), context_.settings, id);
+  identity_ = identify(head, client_.facts(), context_.settings, id);
   request_id_ = id;
   head.scheme = identity_.secure ? http::Scheme::https : http::Scheme::http;
   plan.request_ms = context_.settings.request_ms;
   plan.max_body = context_.settings.body_bytes;
   plan.tunnel_idle_ms = context_.settings.tunnel_idle_ms;
-  if (connection_.over_limit()) {
+  if (client_.over_limit()) {
     plan.answered = true;
     plan.reply.reason = Reason::overloaded;
     return;
   }
   // RFC 9110 15.5.20: the connection speaks for one name; a host with other TLS settings has one of its own.
-  if (connection_.facts().secure && !context_.tls.same_settings(connection_.transport()->server_name(), head.host)) {
+  if (client_.facts().secure && !context_.tls.same_settings(client_.transport()->server_name(), head.host)) {
     plan.answered = true;
     plan.reply.reason = Reason::misdirected;
     return;
@@ -153,6 +150,13 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   }
   const ir::Route& route = *match_.route;
   runtime_ = &RouteRuntime::of(*match_.host.get(), match_.index, context_.filter_environment);
+  // Before anything that costs: no filter sees it.
+  if (context_.overload.sheds(runtime_->priority())) {
+    context_.counters.overload_shed.add();
+    plan.answered = true;
+    plan.reply.reason = Reason::overloaded;
+    return;
+  }
   plan.filters = runtime_->filters().make(stream_.arena(),
                                           {static_cast<uint32_t>(covered(head)), identity_.client.bytes, &notes_});
   if (refuse(head, route, plan)) return;
@@ -195,7 +199,7 @@ void ActiveRequest::redirect_to_https(const http::RequestHead& head, http::Strea
     plan.reply.reason = Reason::missing_host;
     return;
   }
-  const bool direct = head.port != 0 && head.port == connection_.local_port();
+  const bool direct = head.port != 0 && head.port == client_.local_port();
   location_ = {"Location",
                write_location({"https", head.host, direct ? context_.https_port : uint16_t{0}, head.path, head.query,
                                head.has_query},
@@ -268,9 +272,8 @@ bool ActiveRequest::forward(http::LocalReply& reply) {
 }
 
 std::expected<http::RequestSink*, http::Error> ActiveRequest::start_attempt(http::ResponseEvents& events) {
-  const upstream::AttemptOptions options{0, context_.settings.upstream_response_ms,
-                                         context_.settings.upstream_response_ms};
-  return context_.upstreams.start(*cluster_, events, stream_.arena(), attempts_, options);
+  return context_.upstreams.start(*cluster_, events, stream_.arena(), attempts_,
+                                  attempt_options(stream_.head(), context_.settings));
 }
 
 std::expected<http::RequestSink*, http::Error> ActiveRequest::start_fetch(std::string_view name,
@@ -291,15 +294,25 @@ void ActiveRequest::complete(const http::StreamSummary& summary) {
 }
 
 void ActiveRequest::count(const http::StreamSummary& summary) {
-  if (summary.error.reason != Reason::none) context_.counters.reasons[static_cast<size_t>(summary.error.reason)].add();
-  shared::RouteSlot& slot = runtime_ != nullptr ? runtime_->counters() : context_.unmatched;
-  slot.requests[std::min<size_t>(summary.status / 100, 5)].add();
-  slot.duration.record(summary.duration_us);
-  if (summary.upstream_us != 0) slot.upstream_duration.record(summary.upstream_us);
-  slot.bytes_in.add(summary.bytes_in);
-  slot.bytes_out.add(summary.bytes_out);
-  if (summary.attempts > 1) slot.retries.add(summary.attempts - 1u);
+  const shared::RouteSlots& slots = runtime_ != nullptr ? runtime_->counters() : context_.unmatched;
+  shared::RouteCounters& route = slots.route;
+  if (summary.error.reason != Reason::none) {
+    context_.counters.reasons[static_cast<size_t>(summary.error.reason)].add();
+    route.reasons[static_cast<size_t>(summary.error.reason)].add();
+  }
+  route.requests[std::min<size_t>(summary.status / 100, 5)].add();
+  route.duration_us.add(summary.duration_us);
+  slots.of_namespace.duration.record(summary.duration_us);
+  if (summary.upstream_us != 0) {
+    route.upstream_us.add(summary.upstream_us);
+    route.upstream_answers.add();
+    slots.of_namespace.upstream.record(summary.upstream_us);
+  }
+  route.bytes_in.add(summary.bytes_in);
+  route.bytes_out.add(summary.bytes_out);
+  if (summary.attempts > 1) route.retries.add(summary.attempts - 1u);
   if (summary.status == 101) context_.counters.upgrades.add();
+  if (summary.grpc_status != http::StreamSummary::kNoGrpc) route.grpc[summary.grpc_status].add();
 }
 
 void ActiveRequest::log(const http::StreamSummary& summary) {
@@ -310,7 +323,7 @@ void ActiveRequest::log(const http::StreamSummary& summary) {
   record.upstream_us = summary.upstream_us;
   record.connect_us = attempts_.connect_us;
   record.client = identity_.client;
-  record.peer = connection_.socket_peer();
+  record.peer = client_.socket_peer();
   record.request_id = request_id();
   record.method = head.method_name;
   record.scheme = identity_.secure ? "https" : "http";
@@ -330,6 +343,7 @@ void ActiveRequest::log(const http::StreamSummary& summary) {
   record.bytes_out = summary.bytes_out;
   record.attempts = summary.attempts;
   record.reason = summary.error.reason;
+  if (summary.grpc_status != http::StreamSummary::kNoGrpc) record.grpc_status = summary.grpc_status;
   if (attempts_.count != 0) record.upstream = attempts_.last_address;
   if (cluster_ != nullptr) record.cluster = cluster_->name();
   if (const ir::Origin* origin = match_.route == nullptr ? nullptr : match_.route->origin(); origin != nullptr) {
@@ -341,7 +355,7 @@ void ActiveRequest::log(const http::StreamSummary& summary) {
   }
   record.state_sequence = sequence_;
   record.rate_limit = notes_.rate_limit;
-  if (const net::Transport* transport = connection_.transport(); transport != nullptr) {
+  if (const net::Transport* transport = client_.transport(); transport != nullptr) {
     record.tls_version = transport->tls_version();
     record.tls_cipher = transport->tls_cipher();
     record.sni = transport->server_name();

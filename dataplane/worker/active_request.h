@@ -7,6 +7,8 @@
 
 #include "dataplane/http/stream.h"
 #include "dataplane/route/router.h"
+#include "dataplane/worker/body_rate.h"
+#include "dataplane/worker/client_link.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/identity.h"
 #include "dataplane/worker/route_runtime.h"
@@ -15,12 +17,13 @@ namespace sluice::worker {
 
 class ActiveRequest final : public http::StreamEnvironment, private net::Deferred {
  public:
-  [[nodiscard]] static ActiveRequest* make(Context& context, ClientConnection& connection);
+  [[nodiscard]] static ActiveRequest* make(Context& context, ClientLink& client, http::ResponseSink& sink);
   // The connection is done with it; the memory goes back after this batch of events.
   void release();
 
   [[nodiscard]] http::Stream& stream() { return stream_; }
   [[nodiscard]] const upstream::Attempts& attempts() const { return attempts_; }
+  [[nodiscard]] BodyRate& body_rate() { return body_rate_; }
 
   void plan(http::RequestHead& head, http::StreamPlan& plan) override;
   [[nodiscard]] bool act(http::RequestHead& head, http::LocalReply& reply) override;
@@ -36,7 +39,7 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   void complete(const http::StreamSummary& summary) override;
 
  private:
-  ActiveRequest(Context& context, ClientConnection& connection);
+  ActiveRequest(Context& context, ClientLink& client, http::ResponseSink& sink);
   ~ActiveRequest() = default;
   void destroy() override;
 
@@ -50,12 +53,13 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   void log(const http::StreamSummary& summary);
 
   Context& context_;
-  ClientConnection& connection_;
+  ClientLink& client_;
   Identity identity_;
   route::Match match_;
   RouteRuntime* runtime_ = nullptr;
   std::shared_ptr<upstream::Cluster> cluster_;
   upstream::Attempts attempts_;
+  BodyRate body_rate_;
   uint64_t sequence_;  // of the state that decided
   std::string_view request_id_;
   // As asked for, before filters changed them: for the log.

@@ -1,8 +1,12 @@
 // Life of a client connection: beginning, deadlines, interest, ends. Receiving and sending have files of their own.
 #include "dataplane/worker/client_connection.h"
 
+#include <algorithm>
+
 #include "dataplane/net/proxy_reader.h"
+#include "dataplane/net/socket.h"
 #include "dataplane/worker/active_request.h"
+#include "dataplane/worker/silence.h"
 
 namespace sluice::worker {
 
@@ -11,12 +15,11 @@ using net::Io;
 
 namespace {
 constexpr uint64_t kLingerMs = 5000;
-// So many beyond the limit still hear why (503, Retry-After); others find the connection closed.
-constexpr size_t kAnsweredOverLimit = 256;
+// While an overload lasts that keeps no connections, or the worker drains, an idle connection waits so long for one
+// more request, which is answered with Connection: close: a client that is told loses nothing, one that meets our FIN
+// half-way has to ask again.
+constexpr uint32_t kLastIdleMs = 1000;
 constexpr uint64_t kIdleLingerMs = 1000;  // nothing of ours is to be read any more: a round trip
-// While the worker drains, an idle connection waits so long for one more request, which is answered with
-// Connection: close: a client that is told loses nothing, one that meets our FIN half-way has to ask again.
-constexpr uint64_t kDrainIdleMs = 1000;
 constexpr uint64_t kMaxLingerBytes = 64 * 1024 * 1024;
 }  // namespace
 
@@ -27,13 +30,8 @@ struct ClientConnection::ProxyState {
 
 ClientConnection::ClientConnection(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port,
                                    bool tls)
-    : context_(context), facts_{peer, tls}, socket_peer_(peer), local_port_(local_port), tls_(tls) {
-  next_ = context_.connections;
-  if (next_ != nullptr) next_->previous_ = this;
-  context_.connections = this;
-  ++context_.connection_count;
+    : ClientLink(context, {peer, tls}, peer, local_port), tls_(tls) {
   context_.counters.connections_accepted.add();
-  context_.counters.connections_active.add();
   interest_ = net::kReadable;
   const int number = fd.get();
   if (!context_.settings.proxy_protocol.empty() && contains(context_.settings.proxy_protocol, peer)) {
@@ -51,9 +49,17 @@ ClientConnection::~ClientConnection() = default;
 
 void ClientConnection::start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls) {
   const size_t limit = context.settings.connections;
-  const bool over = limit != 0 && context.connection_count >= limit;
-  if (over && context.connection_count >= limit + kAnsweredOverLimit) {
+  const size_t count = context.connection_count;
+  const size_t descriptors = context.descriptor_limit == 0 ? 0 : context.descriptors();
+  const bool over =
+      (limit != 0 && count >= limit) || (descriptors != 0 && descriptors >= context.descriptors_to_serve());
+  const bool far_over = (limit != 0 && count >= limit + Context::kAnsweredOverLimit) ||
+                        (descriptors != 0 && descriptors >= context.descriptors_to_answer());
+  if (far_over || context.overload.refuses()) {
     context.counters.reasons[static_cast<size_t>(Reason::overloaded)].add();
+    context.counters.overload_refused.add();
+    // No TIME_WAIT, and whoever is in front of us knows at once that it may ask elsewhere.
+    net::reset_on_close(fd.get());
     return;
   }
   (new ClientConnection(context, std::move(fd), peer, local_port, tls))->over_limit_ = over;
@@ -99,6 +105,10 @@ void ClientConnection::continue_handshake() {
     return;
   }
   state_ = State::open;
+  if (transport_->alpn() == "h2") {
+    become_http2({});
+    return;
+  }
   set_interest();
   rearm();
   if (transport_->readable_now()) readable();
@@ -143,6 +153,7 @@ void ClientConnection::writable() {
     gone();
     return;
   }
+  stall_deadline_ = 0;  // it took something: that is what made room
   if (state_ == State::closing) {
     if (transport_->pending() == 0) all_written();
     else rearm();
@@ -180,6 +191,7 @@ void ClientConnection::rearm() {
   const uint64_t now = context_.reactor.now_ms();
   const Settings& settings = context_.settings;
   uint64_t deadline = 0;
+  if (transport_ == nullptr || transport_->pending() == 0) stall_deadline_ = 0;
   switch (state_) {
     case State::proxy:
       deadline = now + settings.request_header_ms;
@@ -197,21 +209,41 @@ void ClientConnection::rearm() {
       return;
     case State::open:
       if (transport_->pending() != 0) {
-        deadline = now + settings.request_body_idle_ms;  // the client does not take its answer
+        // The client does not take its answer, whatever it sends meanwhile.
+        if (stall_deadline_ == 0) stall_deadline_ = now + settings.request_body_idle_ms;
+        deadline = stall_deadline_;
       } else if (request_ == nullptr) {
-        deadline = now + (fresh_              ? settings.request_header_ms
-                          : context_.draining ? std::min<uint64_t>(settings.keep_alive_ms, kDrainIdleMs)
-                                              : settings.keep_alive_ms);
+        deadline = now + rest_ms();
       } else if (!head_done_) {
         if (head_deadline_ == 0) head_deadline_ = now + settings.request_header_ms;
         deadline = head_deadline_;
       } else if (!request_done_ && !paused_ && !tunnel_) {
-        deadline = now + settings.request_body_idle_ms;
+        if (const uint32_t silence = body_silence_ms(request_->stream().head(), settings); silence != 0)
+          deadline = now + silence;
+        if (const uint64_t too_slow = body_deadline(now); too_slow != 0)
+          deadline = deadline == 0 ? too_slow : std::min(deadline, too_slow);
       }
       break;
   }
   if (deadline == 0) net::TimerNode::cancel();
   else context_.reactor.timers().arm(*this, deadline);
+}
+
+// How long it may be without a request.
+uint32_t ClientConnection::rest_ms() const {
+  const Settings& settings = context_.settings;
+  if (fresh_) return settings.request_header_ms;
+  return context_.ends_keep_alive() ? std::min(settings.keep_alive_ms, kLastIdleMs) : settings.keep_alive_ms;
+}
+
+// When the body will have been too slow on average (settings.min_body_rate); 0 = never.
+uint64_t ClientConnection::body_deadline(uint64_t now) {
+  BodyRate& rate = request_->body_rate();
+  // A gRPC call may rest between its messages.
+  rate.run(wants_input() && !request_->stream().head().grpc &&
+               (rate.bytes() != 0 || !request_->stream().head().expect_continue),
+           now);
+  return rate.deadline(context_.settings.min_body_rate);
 }
 
 void ClientConnection::on_timer() {
@@ -251,13 +283,32 @@ void ClientConnection::drain() {
   if (state_ == State::open && request_ == nullptr && !fresh_) rearm();
 }
 
+size_t ClientConnection::held() const {
+  if (transport_ == nullptr) return 0;
+  return stash_.size() + transport_->pending() + net::unacknowledged(transport_->fd());
+}
+
+uint64_t ClientConnection::reset_held(size_t at_least, uint64_t) {
+  const size_t bytes = held();
+  if (bytes < at_least) return 0;
+  // The kernel would go on with what it has.
+  net::reset_on_close(transport_->fd());
+  context_.counters.overload_reset.add();
+  failed_ = true;
+  if (request_ != nullptr && !request_->stream().done())
+    request_->stream().on_client_error({Reason::overloaded, http::Side::internal, http::Retry::no, 0});
+  close();
+  return bytes;
+}
+
 void ClientConnection::gone() { close(); }
 
 void ClientConnection::cut_off() {
   if (state_ == State::proxy || state_ == State::handshake) return close();
   if (state_ != State::open) return;  // its last bytes are on their way
   if (request_ == nullptr) return begin_close();
-  failed_ = !request_done_;
+  // A tunnel may still answer what it is told (a WebSocket's Close).
+  failed_ = !request_done_ && !tunnel_;
   if (!request_->stream().done())
     request_->stream().on_client_error({Reason::draining, http::Side::internal, http::Retry::no, 0});
 }
@@ -315,6 +366,11 @@ void ClientConnection::close() {
       request->stream().on_client_error({Reason::client_closed, http::Side::client, http::Retry::no, 0});
     request->release();
   }
+  retire();
+}
+
+void ClientConnection::retire() {
+  state_ = State::closed;
   if (context_.batch.owner == this) context_.batch.clear();
   net::TimerNode::cancel();
   stash_.clear();
@@ -322,11 +378,7 @@ void ClientConnection::close() {
   // Kept until the destruction only as an object: the log may have asked it last. Its socket goes now.
   transport_.reset();
   proxy_.reset();
-  if (previous_ != nullptr) previous_->next_ = next_;
-  else context_.connections = next_;
-  if (next_ != nullptr) next_->previous_ = previous_;
-  --context_.connection_count;
-  context_.counters.connections_active.sub();
+  leave();
   context_.reactor.destroy_later(*this);
 }
 

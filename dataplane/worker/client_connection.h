@@ -1,4 +1,5 @@
 // One client's connection, HTTP/1.1 server side: bytes of a transport to stream events, the stream's answer to bytes.
+// What turns out to speak HTTP/2 (ALPN, or its preface on a plain port) is handed over to an Http2Connection.
 // Reads into the worker's one buffer; between events it keeps only what could not be used yet. One request at a time:
 // the next of a pipeline is looked at when the answer before it is complete. Owns itself: closed by close(), destroyed
 // after the batch of events.
@@ -22,14 +23,15 @@
 #include "dataplane/net/pending_buffer.h"
 #include "dataplane/net/reactor.h"
 #include "dataplane/net/transport.h"
+#include "dataplane/worker/client_link.h"
 #include "dataplane/worker/context.h"
-#include "dataplane/worker/identity.h"
 
 namespace sluice::worker {
 
 class ActiveRequest;
 
-class ClientConnection final : public http::ResponseSink,
+class ClientConnection final : public ClientLink,
+                               public http::ResponseSink,
                                private net::EventHandler,
                                private net::TimerNode,
                                private net::Deferred {
@@ -42,19 +44,15 @@ class ClientConnection final : public http::ResponseSink,
   // Takes an accepted socket. `tls`: by the listener.
   static void start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls);
 
-  [[nodiscard]] const ConnectionFacts& facts() const { return facts_; }
-  [[nodiscard]] const net::Address& socket_peer() const { return socket_peer_; }
-  [[nodiscard]] uint16_t local_port() const { return local_port_; }
-  [[nodiscard]] const net::Transport* transport() const { return transport_.get(); }
   [[nodiscard]] ActiveRequest* request() const { return request_; }
-  // Accepted only to be answered 503.
-  [[nodiscard]] bool over_limit() const { return over_limit_; }
-  [[nodiscard]] ClientConnection* next() const { return next_; }
-  // The worker drains: whoever waits is answered, with Connection: close; who asks for nothing is closed soon.
-  void drain();
-  // The drain time is over: what is not answered yet is answered 503, the rest is cut.
-  void cut_off();
-  void close();
+  [[nodiscard]] ActiveRequest* next_request(const ActiveRequest* after) const override {
+    return after == nullptr ? request_ : nullptr;
+  }
+  void drain() override;
+  void cut_off() override;
+  void close() override;
+  void note_held(HeldSizes& sizes) const override { sizes.note(held()); }
+  uint64_t reset_held(size_t at_least, uint64_t wanted) override;
   void write_batch();
 
   void send_informational(const http::ResponseHead& head) override;
@@ -63,7 +61,7 @@ class ClientConnection final : public http::ResponseSink,
   void send_trailers(const http::Fields& trailers) override;
   bool flush() override;
   void abort(const http::Error& error) override;
-  void pause_request() override { paused_ = true; }
+  void pause_request() override;
   void resume_request() override;
   void become_tunnel() override;
 
@@ -74,21 +72,28 @@ class ClientConnection final : public http::ResponseSink,
   ClientConnection(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls);
   ~ClientConnection();
   void destroy() override { delete this; }
+  [[nodiscard]] size_t held() const;
 
   void on_event(uint32_t events) override;
   void on_timer() override;
   // client_connection.cpp: life
   void set_interest();
   void rearm();
+  [[nodiscard]] uint32_t rest_ms() const;
+  [[nodiscard]] uint64_t body_deadline(uint64_t now);
   void read_proxy_header();
   void begin_transport(UniqueFd fd);
   void continue_handshake();
   void writable();
   void gone();
+  void retire();
   void begin_close();
   void all_written();
   void drain_input();
   // client_receive.cpp
+  enum class Preface : uint8_t { no, incomplete, yes };
+  [[nodiscard]] Preface look_for_preface(http::Bytes in) const;
+  void become_http2(http::Bytes in);
   void readable();
   bool read_once();
   void at_eof();
@@ -110,21 +115,16 @@ class ClientConnection final : public http::ResponseSink,
   void decide_close(const http::ResponseHead& head);
   void put_trailers(const http::Fields& trailers);
 
-  Context& context_;
-  std::unique_ptr<net::Transport> transport_;
   std::unique_ptr<ProxyState> proxy_;
-  ConnectionFacts facts_;
-  net::Address socket_peer_;
-  ClientConnection *next_ = nullptr, *previous_ = nullptr;
   ActiveRequest* request_ = nullptr;
   net::PendingBuffer stash_;  // read but not used yet
   http::h1::RequestReader reader_;
-  uint64_t response_left_ = 0;  // Framing::length
-  uint64_t head_deadline_ = 0;  // of the head under way; 0 = none
-  uint64_t lingered_ = 0;       // bytes thrown away
+  uint64_t response_left_ = 0;   // Framing::length
+  uint64_t head_deadline_ = 0;   // of the head under way; 0 = none
+  uint64_t stall_deadline_ = 0;  // of an answer that is not taken; 0 = none
+  uint64_t lingered_ = 0;        // bytes thrown away
   uint32_t interest_ = 0;
   uint32_t in_hand_ = 0;  // bytes process() has not used yet
-  uint16_t local_port_;
   State state_ = State::handshake;
   http::h1::Framing framing_ = http::h1::Framing::none;
   bool tls_ : 1;
@@ -147,8 +147,8 @@ class ClientConnection final : public http::ResponseSink,
   bool cut_ : 1 = false;          // the answer cannot be completed
   bool fresh_ : 1 = true;         // no request yet
   bool poked_ : 1 = false;        // the timer means: process what is stashed
+  bool no_http1_ : 1 = false;     // what came first does not look like a request at all
   bool said_close_ : 1 = false;   // the client: no request after this one
-  bool over_limit_ : 1 = false;
 };
 
 }  // namespace sluice::worker

@@ -1,9 +1,11 @@
 // The requests: read into the worker's buffer, parsed in place, told as events; one flush of the stream a read.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "dataplane/worker/active_request.h"
 #include "dataplane/worker/client_connection.h"
+#include "dataplane/worker/http2_connection.h"
 
 namespace sluice::worker {
 
@@ -14,6 +16,15 @@ using net::Io;
 namespace {
 // What is read of a request after its answer is complete, so that the connection can be used again.
 constexpr uint64_t kMaxDiscarded = 256 * 1024;
+
+// Whether the first line has the three words of a request line, or of HTTP/2's preface, with neither a path nor a
+// version among them: then it does not even appear to be an HTTP/1 request (RFC 9112 2.2).
+bool names_nothing(http::Bytes in) {
+  const std::string_view text(in.data(), in.size());
+  const std::string_view line = text.substr(0, text.find('\n'));
+  return line.size() != text.size() && std::count(line.begin(), line.end(), ' ') == 2 &&
+         line.find('/') == std::string_view::npos;
+}
 }  // namespace
 
 bool ClientConnection::wants_input() const {
@@ -117,8 +128,34 @@ void ClientConnection::process(http::Bytes in) {
   rearm();
 }
 
+// RFC 9113 3.4: the first line of HTTP/2's preface is no request line that HTTP/1.1 could answer ("*" is for OPTIONS).
+ClientConnection::Preface ClientConnection::look_for_preface(http::Bytes in) const {
+  constexpr std::string_view kLine = "PRI * HTTP/2.0\r\n";
+  if (!fresh_ || request_ != nullptr || tls_ || !context_.settings.http2_cleartext) return Preface::no;
+  const std::string_view begin(in.data(), std::min(in.size(), kLine.size()));
+  if (!kLine.starts_with(begin)) return Preface::no;
+  return begin.size() == kLine.size() ? Preface::yes : Preface::incomplete;
+}
+
+// The socket goes on under its number; this object ends.
+void ClientConnection::become_http2(http::Bytes in) {
+  Http2Connection& heir = Http2Connection::start(context_, std::move(transport_), *this, interest_);
+  retire();
+  heir.begin(in);
+}
+
 // Until the input is used up, not wanted, or the connection ends.
 void ClientConnection::work(http::Bytes& in) {
+  no_http1_ = fresh_ && request_ == nullptr && !tls_ && context_.settings.http2_cleartext && names_nothing(in);
+  switch (look_for_preface(in)) {
+    case Preface::no:
+      break;
+    case Preface::incomplete:
+      return;
+    case Preface::yes:
+      become_http2(in);
+      return;
+  }
   for (;;) {
     if (state_ != State::open) return;
     in_hand_ = static_cast<uint32_t>(in.size());
@@ -166,6 +203,7 @@ bool ClientConnection::step(http::Bytes& in) {
     case Event::body:
       request_done_ = step.end;
       dirty_ = true;
+      request_->body_rate().came(step.body.size());
       if (stream.done()) lingered_ += step.body.size();
       if (lingered_ > kMaxDiscarded) begin_close();
       else stream.on_request_body(step.body, step.end);
@@ -188,7 +226,7 @@ bool ClientConnection::step(http::Bytes& in) {
 }
 
 void ClientConnection::start_request() {
-  request_ = ActiveRequest::make(context_, *this);
+  request_ = ActiveRequest::make(context_, *this, *this);
   request_->stream().begin();
 }
 
@@ -207,6 +245,11 @@ void ClientConnection::on_reader_error(const http::Error& error) {
   failed_ = true;
   dirty_ = true;
   http::Stream& stream = request_->stream();
+  // What two protocols are listened for may be neither: an answer of one would be noise to who meant the other.
+  if (error.reason == http::Reason::bad_request_line && no_http1_) {
+    close();
+    return;
+  }
   if (stream.done()) begin_close();  // what is left of an answered request
   else stream.on_client_error(error);
 }

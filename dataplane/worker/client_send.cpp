@@ -33,7 +33,7 @@ void ClientConnection::send_informational(const http::ResponseHead& head) {
 
 // Whether this answer is the connection's last, told by its head.
 void ClientConnection::decide_close(const http::ResponseHead& head) {
-  keep_alive_ = reader_.keep_alive() && head_done_ && !failed_ && !over_limit_ && !context_.draining &&
+  keep_alive_ = reader_.keep_alive() && head_done_ && !failed_ && !over_limit_ && !context_.ends_keep_alive() &&
                 !(eof_ && stash_.empty() && in_hand_ == 0);
   // A client that still waits for 100 may send its body or not (RFC 9110 10.1.1); one that is told an error in the
   // middle of its body should stop.
@@ -150,8 +150,15 @@ void ClientConnection::abort(const http::Error&) {
   // Closed by the flush that follows or by the loop, where the stream is not in the middle of something.
 }
 
+void ClientConnection::pause_request() {
+  paused_ = true;
+  if (request_ != nullptr) request_->body_rate().run(false, context_.reactor.now_ms());
+}
+
 void ClientConnection::resume_request() {
   paused_ = false;
+  // It is the client's turn again: with a deadline.
+  if (!processing_ && !poked_ && state_ == State::open) rearm();
   if (!suspended_ || eof_) return;
   suspended_ = false;
   set_interest();

@@ -2,12 +2,7 @@
 
 #include <algorithm>
 
-#include "dataplane/worker/active_request.h"
-
 namespace sluice::worker {
-namespace {
-constexpr size_t kIdleRequests = 1024;
-}  // namespace
 
 Context::Context(net::Reactor& on, shared::CounterPage& page, const shared::TicketKeyPage* ticket_keys,
                  shared::Buckets* buckets)
@@ -19,13 +14,7 @@ Context::Context(net::Reactor& on, shared::CounterPage& page, const shared::Tick
       log(on, page),
       read_buffer(std::make_unique_for_overwrite<char[]>(kReadBuffer)),
       read_size(kReadBuffer),
-      unmatched(shared::route_slot(page, "none")) {
-  free_requests_.reserve(kIdleRequests);
-}
-
-Context::~Context() {
-  for (void* memory : free_requests_) ::operator delete(memory);
-}
+      unmatched(shared::route_slots(page, shared::kNone)) {}
 
 void Context::configure(const ir::RouteTable& table) {
   read_settings(table, settings);
@@ -38,16 +27,17 @@ void Context::configure(const ir::RouteTable& table) {
   }
 }
 
-void* Context::take_request() {
-  if (free_requests_.empty()) return ::operator new(sizeof(ActiveRequest));
-  void* memory = free_requests_.back();
-  free_requests_.pop_back();
-  return memory;
+size_t Context::descriptors() const {
+  constexpr size_t kOwn = 32;  // epoll, channel, listeners and their reserves, log, control group
+  return kOwn + connection_count + upstreams.active_exchanges() + upstreams.idle_connections();
 }
 
-void Context::give_request(void* memory) {
-  if (free_requests_.size() < kIdleRequests) free_requests_.push_back(memory);
-  else ::operator delete(memory);
+size_t Context::descriptors_to_serve() const {
+  return descriptor_limit - 2 * std::min(kAnsweredOverLimit, descriptor_limit / 8);
+}
+
+size_t Context::descriptors_to_answer() const {
+  return descriptor_limit - std::min(kAnsweredOverLimit, descriptor_limit / 8);
 }
 
 }  // namespace sluice::worker

@@ -21,8 +21,8 @@ http::RetryPolicy read_retry(const ir::Retry* from) {
 RouteRuntime::RouteRuntime(const ir::Route& route, const filters::Environment& environment)
     : route_(route),
       filters_(route, environment),
-      counters_(shared::route_slot(*environment.counters,
-                                   route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
+      counters_(shared::route_slots(*environment.counters,
+                                    route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
       retry_(read_retry(route.retry())) {
   const ir::Forward* forward = route.action_as_Forward();
   if (forward == nullptr || forward->backends() == nullptr) return;

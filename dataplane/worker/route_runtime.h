@@ -1,6 +1,6 @@
-// What a worker prepares for a route at its first use: filters, counter slot, backends, policies in the stream's words.
-// Kept in the virtual host (RouteState), so it lives and dies with it. Clusters are asked for again after each new
-// state (Upstreams::epoch).
+// What a worker prepares for a route at its first use: filters, counter slots, backends, policies in the stream's
+// words. Kept in the virtual host (RouteState), so it lives and dies with it. Clusters are asked for again after each
+// new state (Upstreams::epoch).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -13,6 +13,7 @@
 #include "dataplane/shared/counters.h"
 #include "dataplane/upstream/cluster.h"
 #include "dataplane/upstream/upstream.h"
+#include "dataplane/worker/overload.h"
 #include "dataplane/worker/random.h"
 #include "dataplane/worker/settings.h"
 
@@ -34,15 +35,17 @@ class RouteRuntime final : public route::RouteState {
 
   [[nodiscard]] const ir::Route& route() const { return route_; }
   [[nodiscard]] const filters::RouteFilters& filters() const { return filters_; }
-  [[nodiscard]] shared::RouteSlot& counters() const { return counters_; }
+  [[nodiscard]] const shared::RouteSlots& counters() const { return counters_; }
   [[nodiscard]] const http::RetryPolicy& retry() const { return retry_; }
+  // The table does not say yet.
+  [[nodiscard]] Priority priority() const { return Priority::standard; }
   // By weight; null if no backend has any. Its cluster is of the present state.
   [[nodiscard]] Backend* choose(Random& random, upstream::Upstreams& upstreams);
 
  private:
   const ir::Route& route_;
   filters::RouteFilters filters_;
-  shared::RouteSlot& counters_;
+  shared::RouteSlots counters_;
   http::RetryPolicy retry_;
   std::vector<Backend> backends_;
   uint32_t weights_ = 0;

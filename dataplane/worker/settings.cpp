@@ -57,6 +57,15 @@ void read_settings(const ir::RouteTable& table, Settings& to) {
     to.limits = {limits->header_bytes(), limits->header_count(), limits->request_line()};
     to.body_bytes = limits->body_bytes();
     to.connections = limits->connections();
+    to.min_body_rate = limits->min_body_rate();
+  }
+  if (const ir::Http2Settings* http2 = from->http2(); http2 != nullptr) {
+    to.http2_enabled = http2->enabled();
+    to.http2_cleartext = http2->cleartext();
+    to.h2_concurrent_streams = http2->concurrent_streams();
+    to.h2_stream_window = http2->stream_window();
+    to.h2_connection_window = http2->connection_window();
+    to.h2_extended_connect = http2->extended_connect();
   }
   to.drain_ms = from->drain_ms();
   to.trusted_proxies = read_cidrs(from->trusted_proxies());

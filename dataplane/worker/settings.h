@@ -25,8 +25,11 @@ struct Settings {
   uint32_t request_header_ms = 10000, request_body_idle_ms = 30000, keep_alive_ms = 75000, upstream_response_ms = 60000,
            request_ms = 0, tls_handshake_ms = 10000, tunnel_idle_ms = 3'600'000, drain_ms = 30000;
   http::h1::Limits limits;
-  uint64_t body_bytes = 0;   // 0 = no limit
-  uint32_t connections = 0;  // 0 = no limit of ours
+  uint64_t body_bytes = 0;     // 0 = no limit
+  uint32_t connections = 0;    // 0 = no limit of ours
+  uint32_t min_body_rate = 0;  // bytes per second; 0 = no limit
+  bool http2_enabled = true, http2_cleartext = true, h2_extended_connect = true;
+  uint32_t h2_concurrent_streams = 100, h2_stream_window = 65536, h2_connection_window = 1048576;
   std::vector<net::Cidr> trusted_proxies, proxy_protocol;
   bool forwarded_header = false;
   // Nothing matched.

@@ -1,5 +1,6 @@
 #include "dataplane/worker/worker.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -17,6 +18,8 @@
 #include "dataplane/worker/active_request.h"
 #include "dataplane/worker/client_connection.h"
 #include "dataplane/worker/context.h"
+#include "dataplane/worker/descriptor_reserve.h"
+#include "dataplane/worker/overload_monitor.h"
 #include "dataplane/worker/state.h"
 
 namespace sluice::worker {
@@ -71,10 +74,12 @@ class Worker final : private net::EventHandler {
     counters_.pid.set(static_cast<uint64_t>(getpid()));
     counters_.connections_active.set(0);
     counters_.streams_active.set(0);
-    if (!reactor_.add(channel_.get(), *this, net::kReadable)) return 1;
+    context_.descriptor_limit = reserve_.for_clients();
+    if (!reactor_.add(channel_.get(), *this, net::kReadable) || !monitor_.start()) return 1;
     while (!finished()) {
       counters_.heartbeat_ms.set(monotonic_ms());
       reactor_.run_once(kHeartbeatMs);
+      monitor_.after_batch();
       if (context_.draining) end_doors();
       if (reactor_.now_ms() >= next_look_ms_) {
         next_look_ms_ = reactor_.now_ms() + kLookMs;
@@ -96,21 +101,27 @@ class Worker final : private net::EventHandler {
     if (reactor_.now_ms() < drain_deadline_) return false;
     if (std::exchange(cut_off_, true)) return true;
     drain_deadline_ = reactor_.now_ms() + kLastWordMs;
-    for_each_connection([](ClientConnection& connection) { connection.cut_off(); });
+    for_each_connection([](ClientLink& connection) { connection.cut_off(); });
     return false;
   }
 
   // Each may close itself.
   template <class Action>
   void for_each_connection(Action&& action) {
-    for (ClientConnection* at = context_.connections; at != nullptr;) {
-      ClientConnection* const next = at->next();
+    for (ClientLink* at = context_.connections; at != nullptr;) {
+      ClientLink* const next = at->next();
       action(*at);
       at = next;
     }
   }
 
   void on_event(uint32_t) override {
+    reserve_.release();
+    on_messages();
+    reserve_.keep();
+  }
+
+  void on_messages() {
     for (;;) {
       auto received = sync::receive(channel_.get());
       if (!received) {
@@ -143,6 +154,9 @@ class Worker final : private net::EventHandler {
       case MessageType::dump:
         dump();
         break;
+      case MessageType::log_level:
+        log::set_level(static_cast<log::Level>(message.level));
+        break;
       case MessageType::reopen:
         context_.log.reopen();
         break;
@@ -154,6 +168,7 @@ class Worker final : private net::EventHandler {
 
   void take_state(sync::Received& received) {
     context_.upstreams.set_workers(received.message.workers_wanted);
+    monitor_.set_workers(std::max(received.message.workers_wanted, 1u));
     Message answer;
     answer.id = received.message.id;
     const Status applied = state_.apply(received.message.id, {received.fds.data(), received.fd_count}, context_);
@@ -203,28 +218,32 @@ class Worker final : private net::EventHandler {
     context_.draining = true;
     drain_deadline_ = reactor_.now_ms() + milliseconds;
     doors_deadline_ = reactor_.now_ms() + milliseconds / 2;
-    for_each_connection([](ClientConnection& connection) { connection.drain(); });
+    for_each_connection([](ClientLink& connection) { connection.drain(); });
   }
 
   // What each stream does, one line each. Warnings, because a person has asked: `sluice run` shows no less by default.
   void dump() {
-    static constexpr const char* kPhases[] = {"head", "filtering", "attempt", "backoff", "answer", "tunnel", "done"};
     log::warning("dump", {{"connections", context_.connection_count},
                           {"idle_upstream", context_.upstreams.idle_connections()},
                           {"sequence", context_.sequence}});
-    for (const ClientConnection* at = context_.connections; at != nullptr; at = at->next()) {
-      if (at->request() == nullptr) continue;
-      http::Stream& stream = at->request()->stream();
-      const upstream::Attempts& attempts = at->request()->attempts();
-      log::warning("stream", {{"client", at->socket_peer().text()},
-                              {"method", stream.head().method_name},
-                              {"host", stream.head().host},
-                              {"path", stream.head().path},
-                              {"phase", kPhases[static_cast<size_t>(stream.phase())]},
-                              {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
-                              {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
-                              {"attempts", attempts.count}});
+    for (const ClientLink* at = context_.connections; at != nullptr; at = at->next()) {
+      for (ActiveRequest* request = at->next_request(nullptr); request != nullptr; request = at->next_request(request))
+        dump(*at, *request);
     }
+  }
+
+  static void dump(const ClientLink& client, ActiveRequest& request) {
+    static constexpr const char* kPhases[] = {"head", "filtering", "attempt", "backoff", "answer", "tunnel", "done"};
+    http::Stream& stream = request.stream();
+    const upstream::Attempts& attempts = request.attempts();
+    log::warning("stream", {{"client", client.socket_peer().text()},
+                            {"method", stream.head().method_name},
+                            {"host", stream.head().host},
+                            {"path", stream.head().path},
+                            {"phase", kPhases[static_cast<size_t>(stream.phase())]},
+                            {"age_ms", (monotonic_ns() - stream.start_ns()) / 1'000'000},
+                            {"upstream", attempts.count == 0 ? std::string("-") : attempts.last_address.text()},
+                            {"attempts", attempts.count}});
   }
 
   UniqueFd channel_;
@@ -232,6 +251,8 @@ class Worker final : private net::EventHandler {
   net::Reactor reactor_;
   Context context_;
   State state_;
+  DescriptorReserve reserve_;
+  OverloadMonitor monitor_{context_, MemoryGauge::of_this_process()};
   std::vector<std::unique_ptr<Door>> doors_;
   uint64_t drain_deadline_ = 0, doors_deadline_ = 0;
   uint64_t next_look_ms_ = 0;

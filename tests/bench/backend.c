@@ -1,5 +1,6 @@
-// Origin for the benchmarks: one thread, level-triggered epoll, keep-alive. "GET /N" answers N bytes; any body sent is read and dropped.
-// Counts finished requests in a shared file, so that a proxy's CPU can be divided by work really done.
+// Origin for the benchmarks: one thread, level-triggered epoll, keep-alive. "GET /N" answers N bytes; any body sent is read and dropped. A WebSocket
+// (RFC 6455, the key of websocket.c) sends back what comes. Counts finished requests and messages in a shared file, so that a proxy's CPU can be divided by
+// work really done.
 // Usage: backend PORT COUNTERFILE
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,8 +21,8 @@
 
 enum { kHead = 16384, kScratch = 262144, kMaxBody = 8 << 20 };
 struct conn {
-  int fd, want_write;
-  size_t have;         // bytes of an incomplete head
+  int fd, want_write, websocket;
+  size_t have;         // bytes of an incomplete head, or frame
   uint64_t body_left;  // request body still to come
   uint64_t answer;     // size of the answer owed after it
   const char *out_head;
@@ -70,7 +71,29 @@ static int answer(struct conn *c) {
   *g_count += 1;
   return flush_out(c);
 }
+// Sends back each whole frame, unmasked: messages of at most 8 KiB in one frame, one under way at a time.
+static int echo(struct conn *c, const char *p, size_t n) {
+  if (c->have + n > kHead) return -1;
+  memcpy(c->head + c->have, p, n);
+  c->have += n;
+  for (;;) {
+    unsigned char *f = (unsigned char *)c->head;
+    size_t size = c->have >= 2 ? f[1] & 127 : 0, at = 2;
+    if (size == 126) at = 4, size = c->have >= 4 ? (size_t)f[2] << 8 | f[3] : 0;
+    if (c->have < at + 4 || c->have < at + 4 + size) return 1;
+    if (!(f[1] & 128) || (f[0] & 15) > 2 || size > 8192) return -1;  // Close too
+    unsigned char *key = f + at, *to = f + at;  // the masked frame is four bytes longer
+    unsigned char mask[4] = {key[0], key[1], key[2], key[3]};
+    for (size_t i = 0; i < size; i++) to[i] = (unsigned char)(key[4 + i] ^ mask[i & 3]);
+    f[1] &= 127;
+    if (send(c->fd, f, at + size, MSG_NOSIGNAL) != (ssize_t)(at + size)) return -1;
+    *g_count += 1;
+    c->have -= at + 4 + size;
+    memmove(f, f + at + 4 + size, c->have);
+  }
+}
 static int feed(struct conn *c, const char *p, size_t n) {
+  if (c->websocket) return echo(c, p, n);
   if (c->body_left) {
     c->body_left -= n < c->body_left ? n : c->body_left;
     return c->body_left ? 1 : answer(c);
@@ -84,8 +107,15 @@ static int feed(struct conn *c, const char *p, size_t n) {
   c->answer = slash ? strtoul(slash + 1, 0, 10) : 0;
   if (c->answer > kMaxBody) c->answer = kMaxBody;
   uint64_t length = 0;
-  for (char *l = c->head; l < end; l = (char *)memchr(l, '\n', (size_t)(end + 2 - l)) + 1)
+  for (char *l = c->head; l < end; l = (char *)memchr(l, '\n', (size_t)(end + 2 - l)) + 1) {
     if (!strncasecmp(l, "content-length:", 15)) length = strtoul(l + 15, 0, 10);
+    if (!strncasecmp(l, "upgrade: websocket", 18)) c->websocket = 1;
+  }
+  if (c->websocket) {
+    static const char kSwitch[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    c->have = 0;
+    return send(c->fd, kSwitch, sizeof kSwitch - 1, MSG_NOSIGNAL) < 0 ? -1 : 1;
+  }
   uint64_t extra = c->have - (size_t)(end + 4 - c->head) + (n - take);
   c->have = 0;
   c->body_left = length > extra ? length - extra : 0;

@@ -6,6 +6,7 @@ import argparse
 import json
 import mmap
 import os
+import resource
 import shutil
 import socket
 import struct
@@ -14,16 +15,20 @@ import sys
 import tempfile
 import time
 
-import amplify
-import peers as P
-import report
-
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..'))
+import amplify  # noqa: E402
+import peers as P  # noqa: E402
+import protocols  # noqa: E402
+import report  # noqa: E402
+from lib.gateway import family  # noqa: E402
+
 BASE_PORT = int(os.environ.get('BENCH_PORT', '21000'))
 
 
 def compile_tools(out):
-    for name, libs in (('backend', []), ('relay', []), ('../tools/openload', []), ('handshake', ['-lssl', '-lcrypto', '-lpthread'])):
+    for name, libs in (('backend', []), ('relay', []), ('../tools/openload', []), ('handshake', ['-lssl', '-lcrypto', '-lpthread']), ('certs', ['-lcrypto']),
+                       ('h2_origin', ['-lnghttp2']), ('h2_load', ['-lnghttp2', '-lssl', '-lcrypto']), ('websocket', ['-lssl', '-lcrypto'])):
         subprocess.run(['gcc', '-O2', '-o', f'{out}/{os.path.basename(name)}', f'{HERE}/{name}.c'] + libs, check=True)
 
 
@@ -32,20 +37,6 @@ def make_cert(work):
                     '-addext', f'subjectAltName=DNS:{P.HOST}', '-keyout', f'{work}/key.pem', '-out', f'{work}/cert.pem'], check=True, capture_output=True)
     with open(f'{work}/both.pem', 'w') as f:
         f.write(open(f'{work}/cert.pem').read() + open(f'{work}/key.pem').read())
-
-
-def tree(pid):
-    """pid and everything below it."""
-    out, todo = [], [pid]
-    while todo:
-        p = todo.pop()
-        out.append(p)
-        try:
-            for t in os.listdir(f'/proc/{p}/task'):
-                todo += [int(c) for c in open(f'/proc/{p}/task/{t}/children').read().split()]
-        except OSError:
-            pass
-    return out
 
 
 def cpu_ns(pids):
@@ -84,17 +75,20 @@ def upstream_connections(pids, port):
 
 
 class Rig:
-    def __init__(self, names, workers=1, log=False, cpu='0', offset=0, origin=None):
+    def __init__(self, names, workers=1, log=False, cpu='0', offset=0, origin=None, protocol=''):
         self.work = tempfile.mkdtemp(prefix='sluice-bench.')
         self.bin = f'{self.work}/bin'
         os.makedirs(self.bin)
         compile_tools(self.bin)
         make_cert(self.work)
         self.backend_port = BASE_PORT + offset
+        self.protocol = protocol  # of peers.py
         with socket.socket() as probe:
             if probe.connect_ex(('127.0.0.1', self.backend_port)) == 0:
                 sys.exit(f'port {self.backend_port} is in use: another run? (BENCH_PORT chooses another)')
-        self.backend = subprocess.Popen(['taskset', '-c', '1'] + (origin or [f'{self.bin}/backend']) + [str(self.backend_port), f'{self.work}/count'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.origins = [self.start_origin(origin or [f'{self.bin}/{"h2_origin" if protocol == "h2c" else "backend"}'], self.backend_port)]
+        if protocol == 'h2':  # a relay's client speaks to it; only one of them is asked at a time, so they may share their counter
+            self.origins.append(self.start_origin([f'{self.bin}/h2_origin'], self.backend_port + 1))
         self.peers = {}
         try:
             self.start_peers(names, workers, log, cpu, offset)
@@ -102,18 +96,23 @@ class Rig:
             self.close()
             raise
 
+    def start_origin(self, command, port):
+        return subprocess.Popen(['taskset', '-c', '1', *command, str(port), f'{self.work}/count'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def start_peers(self, names, workers, log, cpu, offset):
         for i, spec in enumerate(names):
             name, _, variant = spec.partition('+')
             cls = P.ALL[name]
-            env = dict(work=f'{self.work}/{spec}', http=BASE_PORT + offset + 10 + 2 * i, https=BASE_PORT + offset + 11 + 2 * i, backend=self.backend_port, cert=f'{self.work}/cert.pem',
-                       key=f'{self.work}/key.pem', pem=f'{self.work}/both.pem', workers=int(variant[1:]) if variant[:1] == 'w' else workers, log=log or variant == 'log', bin=self.bin)
+            env = dict(work=f'{self.work}/{spec}', http=BASE_PORT + offset + 10 + 2 * i, https=BASE_PORT + offset + 11 + 2 * i, protocol=self.protocol,
+                       backend=self.backend_port + (self.protocol == 'h2' and not cls.tls), cert=f'{self.work}/cert.pem',
+                       key=f'{self.work}/key.pem', pem=f'{self.work}/both.pem', workers=int(variant[1:]) if variant[:1] == 'w' else workers, log=log or variant == 'log', variant=variant, bin=self.bin)
             os.makedirs(env['work'])
             peer = cls(env)
             if not peer.available():
                 print(f'left out: {spec} is not here', file=sys.stderr)
                 continue
             peer.start(cpu)
+            peer.cpu = cpu
             self.peers[spec] = peer
         time.sleep(0.3)
         with open(f'{self.work}/count', 'r+b') as f:
@@ -125,12 +124,18 @@ class Rig:
 
     def wait(self, peer):
         for _ in range(100):
-            r = subprocess.run(['curl', '-s', '-o', '/dev/null', '-m', '2', '-w', '%{http_code} %{size_download}', '-H', f'Host: {P.HOST}', f'http://127.0.0.1:{peer.env["http"]}/128'],
-                               capture_output=True, text=True)
+            r = subprocess.run(['curl', '-s', '-o', '/dev/null', '-m', '2', '-w', '%{http_code} %{size_download}', '-H', f'Host: {P.HOST}', f'http://127.0.0.1:{peer.env["http"]}/128']
+                               + (['--http2-prior-knowledge'] if self.protocol in ('h2', 'h2c') and not peer.tls else []), capture_output=True, text=True)
             if r.stdout == '200 128':
                 return True
             time.sleep(0.1)
         return False
+
+    def restart(self, peer):
+        peer.stop()
+        peer.start(peer.cpu)
+        if not self.wait(peer):
+            raise RuntimeError(f'{peer.name} does not answer after a new start; see {peer.env["work"]}/out.log')
 
     def count(self):
         return struct.unpack('<Q', self.count_map[:8])[0]
@@ -138,28 +143,37 @@ class Rig:
     def close(self):
         for p in self.peers.values():
             p.stop()
-        self.backend.terminate()
-        self.backend.wait()
+        for origin in self.origins:
+            origin.terminate()
+            origin.wait()
         shutil.rmtree(self.work, ignore_errors=True)
 
     # Each load returns (command, parser of failures) for a peer.
-    def wrk(self, peer, path, connections, secs, tls=False, post=0):
+    def wrk(self, peer, path, connections, secs, tls=False, post=0, clients=0):
+        """clients: so many values of a field X-Client, each request another one."""
         args = ['taskset', '-c', '1', 'wrk', '-t1', f'-c{connections}', f'-d{secs}s', '-H', f'Host: {P.HOST}']
         if post:
             script = f'{self.work}/post.lua'
             if not os.path.exists(script):
                 open(script, 'w').write(f'wrk.method = "POST"\nwrk.body = string.rep("x", {post})\n')
             args += ['-s', script]
+        if clients:
+            script = f'{self.work}/clients.lua'
+            if not os.path.exists(script):
+                # Text is made before the load begins, so that it costs the load little; 7919 steps through them all.
+                open(script, 'w').write(f'local n, i, t = {clients}, 0, {{}}\nfunction init() for k = 0, n - 1 do t[k] = wrk.format("GET", "{path}", {{["Host"] = "{P.HOST}", ["X-Client"] = "client-" .. k}}) end end\n'
+                                        'function request() i = (i + 7919) % n return t[i] end\n')
+            args += ['-s', script]
         return args + [f'{"https" if tls else "http"}://127.0.0.1:{peer.env["https" if tls else "http"]}{path}']
 
     def window(self, peer, command, secs):
-        pids = tree(peer.proc.pid)
+        pids = family(peer.proc.pid)
         load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
         time.sleep(0.25 * secs)
         c0, n0 = cpu_ns(pids), self.count()
         time.sleep(0.6 * secs)
         c1, n1 = cpu_ns(pids), self.count()
-        held = upstream_connections(pids, self.backend_port)
+        held = upstream_connections(pids, peer.env['backend'])
         out = load.communicate()[0]
         return (c1 - c0) / 1000 / max(1, n1 - n0), failures(out), out, held
 
@@ -187,12 +201,19 @@ ROWS = {
     'full': ('TLS 1.3 full handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'full', str(p.env['https']), P.HOST, '/128', str(s), '8']),
     'resume': ('TLS 1.3 resumed handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'resume', str(p.env['https']), P.HOST, '/128', str(s), '8']),
     # One binary against itself; their peers and cores are fixed.
+    'hosts': ('The last of 10,000 hosts (5 paths each) against the only one: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
+    'certs': ('One host of 10,000, each with a certificate, against the only one: TLS 1.3 full handshake + GET',
+              lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'full', str(p.env['https']), P.HOST, '/128', str(s), '8']),
+    'limit': ('Rate limit on, one key, against off: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
+    'keys': ('Rate limit on, 100,000 live keys, against off: GET 128 B with the key in a field, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s, clients=100000)),
     'log': ('Access log on (JSON lines to a file) against off: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
     'workers': ('2 workers against 1, both on core 0: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
     'spread': ('2 workers against 1, both on both cores beside the load: GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s)),
+    **{name: (row.title, row.load) for name, row in protocols.ROWS.items()},
 }
 TLS_ROWS = ('tls', 'full', 'resume')
-FIXED = {'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '0'), 'spread': (['sluice', 'sluice+w2'], ''), 'amplification': (['nginx', 'sluice'], '0')}
+FIXED = {'hosts': (['sluice', 'sluice+h10000'], '0'), 'certs': (['sluice', 'sluice+c10000'], '0'), 'limit': (['sluice', 'sluice+limit'], '0'), 'keys': (['sluice', 'sluice+keys'], '0'),
+         'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '0'), 'spread': (['sluice', 'sluice+w2'], ''), 'amplification': (['nginx', 'sluice'], '0'), **{name: (names, '0') for name, names in protocols.PEERS.items()}}
 
 
 def turn(names, i):
@@ -242,12 +263,12 @@ def memory_row(rig, count=1000):
             if tls and not p.tls:
                 continue
             tool = [f'{rig.bin}/handshake', 'idle', str(p.env['https'])] if tls else [f'{rig.bin}/openload', 'idle', str(p.env['http'])]
-            base = pss_kib(tree(p.proc.pid))
+            base = pss_kib(family(p.proc.pid))
             cells.setdefault('idle', base / 1024)
             held = subprocess.Popen(tool + [P.HOST, '/128', str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             held.stdout.readline()
             time.sleep(1.2)   # buffers that are given back after a while are
-            cells['tls' if tls else 'plain'] = (pss_kib(tree(p.proc.pid)) - base) / count
+            cells['tls' if tls else 'plain'] = (pss_kib(family(p.proc.pid)) - base) / count
             held.stdin.close()
             held.wait()
             time.sleep(0.3)
@@ -258,7 +279,7 @@ def memory_row(rig, count=1000):
 def amplification_row(rig):
     one = {}
     for n, p in rig.peers.items():
-        pids = tree(p.proc.pid)
+        pids = family(p.proc.pid)
         one[n] = amplify.measure(p.env['http'], f'{rig.work}/count', lambda: cpu_ns(pids), lambda: pss_kib(pids))
     return [one]
 
@@ -266,7 +287,7 @@ def amplification_row(rig):
 def syscall_row(rig, secs=2):
     one = {}
     for n, p in rig.peers.items():
-        pids = tree(p.proc.pid)
+        pids = family(p.proc.pid)
         load = subprocess.Popen(rig.wrk(p, '/128', 32, secs + 2), stdout=subprocess.DEVNULL)
         time.sleep(0.7)
         out = f'{rig.work}/strace.{n}'
@@ -286,8 +307,9 @@ def syscall_row(rig, secs=2):
 def main():
     sys.stdout.reconfigure(line_buffering=True)
     a = argparse.ArgumentParser(description=__doc__)
-    a.add_argument('--peers', default='relay,nginx,haproxy,h2o,nghttpx,envoy,sluice', help='NAME, NAME+log (access log on), NAME+w2 (2 workers)')
-    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers,spread,amplification')
+    a.add_argument('--peers', default='relay,nginx,haproxy,h2o,nghttpx,envoy,sluice', help='NAME, NAME+log (access log on), NAME+w2 (2 workers), NAME+h10000 (other hosts), +c10000 (with certificates), +limit, +keys')
+    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers,spread,hosts,certs,limit,keys,amplification,'
+                   + ','.join(protocols.PEERS))
     a.add_argument('--rounds', type=int, default=3)
     a.add_argument('--secs', type=int, default=2)
     a.add_argument('--rate', type=int, default=0, help='of the latency row; default: 40 %% of nginx\'s peak, or what the file of --json has')
@@ -297,6 +319,8 @@ def main():
     o = a.parse_args()
     if o.report:
         return report.show(json.load(open(o.report)), ROWS)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20000 if hard == resource.RLIM_INFINITY else min(20000, hard), hard))  # 1,000 connections, both sides of each
     data = {'meta': {}, 'rows': {}}
     if o.json and os.path.exists(o.json):
         data = json.load(open(o.json))
@@ -307,7 +331,7 @@ def main():
     for names, cpu, own in [(o.peers.split(','), o.cpu, [r for r in rows if r not in FIXED])] + [(*FIXED[r], [r]) for r in rows if r in FIXED]:
         if not own:
             continue
-        rig = Rig(names, cpu=cpu, origin=[sys.executable, f'{HERE}/amplify.py'] if own == ['amplification'] else None)
+        rig = Rig(names, cpu=cpu, origin=[sys.executable, f'{HERE}/amplify.py'] if own == ['amplification'] else None, protocol=protocols.PROTOCOL.get(own[0], ''))
         try:
             meta.setdefault('versions', {}).update({n: p.version() for n, p in rig.peers.items()})
             for row in own:
@@ -321,6 +345,10 @@ def main():
                     got = syscall_row(rig)
                 elif row == 'amplification':
                     got = amplification_row(rig)
+                elif row in protocols.HELD:
+                    got = protocols.held_row(rig, row)
+                elif row == protocols.SPREAD:
+                    got = protocols.spread_row(rig, o.rounds, o.secs, cpu_ns)
                 else:
                     got = cpu_row(rig, row, o.rounds, o.secs)
                 data['rows'].setdefault(row, []).extend(got)

@@ -18,12 +18,12 @@ STAGES = ('wait', 'translate', 'compile', 'publish', 'acknowledge')
 
 
 def many(count, bad=()):
-    """Ingresses of 5 paths, each with a Service and a slice of 3 endpoints."""
+    """Ingresses of 5 paths, each with a Service and a slice of 3 endpoints: loopback addresses where nobody listens, so that nothing leaves the machine."""
     out = []
     for i in range(count):
         ns, name = f'ns{i % 100}', f'web-{i:05}'
         objects = service(name, [8080], ns=ns)
-        objects[1]['endpoints'] = [{'addresses': [f'10.{i // 250 % 250}.{i % 250}.{k + 1}']} for k in range(3)]
+        objects[1]['endpoints'] = [{'addresses': [f'127.{k + 1}.{i // 250 % 250}.{i % 250 + 1}']} for k in range(3)]
         host = ingress(name, f'host-{i:05}.example.com', name, ns=ns)
         backend = host['spec']['rules'][0]['http']['paths'][0]['backend']
         host['spec']['rules'][0]['http']['paths'] = [{'path': p, 'pathType': 'Prefix', 'backend': backend} for p in PATHS]
@@ -45,14 +45,20 @@ class Asker:
         self.socket.sendall(f'GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n'.encode())
         data = b''
         while b'\r\n\r\n' not in data:
-            data += self.socket.recv(65536)
+            data += self.more()
         head, _, body = data.partition(b'\r\n\r\n')
         length = int(re.search(rb'content-length: *(\d+)', head, re.I)[1])
         while len(body) < length:
-            body += self.socket.recv(65536)
+            body += self.more()
         return int(head.split()[1]), body
 
-    def until(self, host, path, check, seconds=30):
+    def more(self):
+        got = self.socket.recv(65536)
+        if not got:
+            raise ConnectionError('closed inside an answer')
+        return got
+
+    def until(self, host, path, check, seconds=120):
         end = time.monotonic() + seconds
         while not check(*self.ask(host, path)):
             if time.monotonic() > end:
@@ -84,9 +90,9 @@ def report(name, samples, before, after):
           flush=True)
 
 
-def replace(gw, name, data):
+def replace(folder, name, data):
     """Writes beside, then renames; returns when it renamed."""
-    path = os.path.join(gw.folder, name)
+    path = os.path.join(folder, name)
     with open(path + '.tmp~', 'w') as f:
         f.write(data)
     os.rename(path + '.tmp~', path)
@@ -121,13 +127,13 @@ def one_change(gw, origin, o):
             ('one Ingress changed', lambda i: probe(f'/v{i}', origin.ports[0]), lambda i: f'/v{i}', lambda i: lambda status, body: status == 200),
             ('one EndpointSlice changed', lambda i: probe('/s', origin.ports[i % 2]), lambda i: '/s',
              lambda i: lambda status, body: status == 200 and body.split()[0] == str(i % 2).encode())):
-        replace(gw, 'probe.json', as_list(make(-1 if 'Ingress' in name else 1)))
+        replace(gw.folder, 'probe.json', as_list(make(-1 if 'Ingress' in name else 1)))
         asker.until('probe.example.com', path(-1 if 'Ingress' in name else 1), check(1))
         time.sleep(0.3)
         samples, before = [], figures(gw)
         for i in range(o.rounds):
             i += 0 if 'Ingress' in name else 2
-            start = replace(gw, 'probe.json', as_list(make(i)))
+            start = replace(gw.folder, 'probe.json', as_list(make(i)))
             asker.until('probe.example.com', path(i), check(i))
             samples.append(time.monotonic() - start)
             time.sleep(0.15)
@@ -139,14 +145,14 @@ def one_file(origin, o):
     objects = many(o.ingresses)
     texts = [as_documents(objects + probe(f'/v{i}', origin.ports[0])) for i in range(2)]
     with Gateway([CLASS], args=['--controlplane-admin-port', '0']) as gw:
-        start = replace(gw, 'all.yaml', texts[0])
+        start = replace(gw.folder, 'all.yaml', texts[0])
         asker = Asker(gw.http)
         asker.until('probe.example.com', '/v0', lambda status, body: status == 200, 60)
         print(f'{o.ingresses} Ingresses in one YAML file of {len(texts[0]) >> 20} MiB, rename to answer: {time.monotonic() - start:.2f} s', flush=True)
         samples, before = [], figures(gw)
         for i in range(1, 1 + min(o.rounds, 10)):
             time.sleep(0.3)
-            start = replace(gw, 'all.yaml', texts[i % 2])
+            start = replace(gw.folder, 'all.yaml', texts[i % 2])
             asker.until('probe.example.com', f'/v{i % 2}', lambda status, body: status == 200)
             samples.append(time.monotonic() - start)
         report(f'{o.ingresses} Ingresses in one file, one of them changed, rename to answer', samples, before, figures(gw))
@@ -160,10 +166,10 @@ def burst(gw, origin, o):
     before = figures(gw)
     start = last = time.monotonic()
     for i, slice_ in enumerate(ready):
-        slice_['endpoints'] = [{'addresses': [f'10.200.{i // 250}.{i % 250}']}]
+        slice_['endpoints'] = [{'addresses': [f'127.200.{i // 250}.{i % 250 + 1}']}]
         time.sleep(max(0, start + i / count - time.monotonic()))
-        replace(gw, f'a-slice-{i:05}.json', json.dumps(slice_))
-    last = replace(gw, 'probe.json', as_list(probe('/burst', origin.ports[0])))
+        replace(gw.folder, f'a-slice-{i:05}.json', json.dumps(slice_))
+    last = replace(gw.folder, 'probe.json', as_list(probe('/burst', origin.ports[0])))
     asker.until('probe.example.com', '/burst', lambda status, body: status == 200)
     after = figures(gw)
     print(f'burst of {count} EndpointSlices in {last - start:.2f} s: {after["states"] - before["states"]:.0f} states published; last change to answer {1e3 * (time.monotonic() - last):.1f} ms; '
@@ -179,7 +185,7 @@ def live(bad, rounds):
             hosts = [f'host-{i:05}.example.com' for i in range(1000) if i != 500]
             # 404 = no such host; anything else is the Ingress' own answer (its endpoints do not exist: 503).
             text = as_documents([o for o in many(1000, bad) if o['kind'] != 'EndpointSlice'])
-            start = replace(gw, 'all.yaml', text)
+            start = replace(gw.folder, 'all.yaml', text)
             for host in hosts:
                 asker.until(host, '/api', lambda status, body: status != 404)
             out.append(time.monotonic() - start)

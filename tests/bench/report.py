@@ -4,6 +4,7 @@ import random
 import statistics
 
 import amplify
+import protocols
 
 OWN = ('sluice', 'relay')
 
@@ -39,10 +40,13 @@ def best_peer(med):
     return min(rivals, key=rivals.get) if rivals else None
 
 
-def cpu_table(title, samples):
+def cpu_table(title, samples, unit='request', goal=None):
     med = medians(samples, 'us')
     best = best_peer(med) or names_of(samples)[0]
-    print(f'\n### {title}; {len(samples)} rounds\n\n| proxy | CPU us/request | min-max | / relay | / {best}, paired (95 %) | upstream connections | failed | terms |\n|---|---|---|---|---|---|---|---|')
+    print(f'\n### {title}; {len(samples)} rounds\n')
+    if goal and 'sluice' in med:
+        print(f'Goal: <= {goal[0]:.2f} x {goal[1]}; measured: {paired(samples, "us", "sluice", best)} x {best}.\n')
+    print(f'| proxy | CPU us/{unit} | min-max | / relay | / {best}, paired (95 %) | upstream connections | failed | terms |\n|---|---|---|---|---|---|---|---|')
     for n in names_of(samples):
         mine = [s[n] for s in samples if n in s]
         us = [m['us'] for m in mine]
@@ -86,8 +90,14 @@ def show(data, rows):
     for n, version in meta.get('versions', {}).items():
         print(f'- {n}: {version}')
     for row, samples in data['rows'].items():
-        if row in rows:
+        if row in protocols.ROWS:
+            cpu_table(rows[row][0], samples, protocols.ROWS[row].unit, protocols.ROWS[row].goal)
+        elif row in rows:
             cpu_table(rows[row][0], samples)
+        elif row in protocols.HELD:
+            protocols.held_table(row, samples)
+        elif row == protocols.SPREAD:
+            protocols.spread_table(samples)
         elif row == 'latency':
             latency_table(meta.get('rate', '?'), samples)
         elif row == 'memory':

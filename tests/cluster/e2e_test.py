@@ -5,7 +5,6 @@ import base64
 import json
 import os
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -16,7 +15,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..'))
-from lib.gateway import BIN, ROOT, TOOLS, ingress, make_certificate, read_answer, route, tls_secret  # noqa: E402
+from lib.gateway import BIN, PATIENCE, ROOT, SLOW, TOOLS, end_processes, ingress, make_certificate, read_answer, route, tls_secret, until  # noqa: E402
 from cluster import node  # noqa: E402
 
 ADDRESS = '198.18.0.1'
@@ -35,11 +34,11 @@ class Cluster(unittest.TestCase):
         node.Node(cls.api, os.path.join(TOOLS, 'origin')).start()
         cls.log = open(os.path.join(cls.work, 'log'), 'w+')
         cls.kubectl('apply', '--server-side', '-f', os.path.join(ROOT, 'crds'))
-        cls.kubectl('wait', '--for=condition=Established', 'crd/routes.sluice.dev', 'crd/ratelimitpolicies.sluice.dev', '--timeout=30s')
+        node.crds_established([os.path.join(cls.state, 'kubectl'), '--kubeconfig', cls.kubeconfig], *node.OWN_CRDS)
         cls.apply([{'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}])
         sock, config = os.path.join(cls.work, 'push.sock'), os.path.join(cls.work, 'config.yaml')
         with open(config, 'w') as f:
-            f.write('tls: {ticketKeysSecret: default/ticket-keys}\n')
+            f.write('tls: {ticketKeysSecret: default/ticket-keys}\npublishService: default/gateway\n')
         cls.control = subprocess.Popen([os.path.join(BIN, 'sluice-controlplane'), '--kubeconfig', cls.kubeconfig, '--socket', sock, '--http-port', '8080', '--https-port', '8443',
                                         '--bind', ADDRESS, '--workers', '2', '--config', config, '--admin-port', '9091', '--admin-bind', ADDRESS],
                                        stdout=cls.log, stderr=cls.log)
@@ -49,13 +48,7 @@ class Cluster(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        for p in (cls.control, cls.data):
-            p.send_signal(signal.SIGTERM)
-        for p in (cls.control, cls.data):
-            try:
-                p.wait(40)
-            except subprocess.TimeoutExpired:
-                p.kill()
+        end_processes(cls.control, cls.data)
         subprocess.run([KUBE, 'down', cls.state], check=False)
         cls.log.close()
         shutil.rmtree(cls.work, ignore_errors=True)
@@ -70,22 +63,24 @@ class Cluster(unittest.TestCase):
 
     @classmethod
     def ask(cls, host, path='/', port=8080, headers=()):
-        with socket.create_connection((ADDRESS, port), timeout=5) as s:
+        with socket.create_connection((ADDRESS, port), timeout=PATIENCE) as s:
             s.sendall(f'GET {path} HTTP/1.1\r\nHost: {host if host != "/" else "admin"}\r\nConnection: close\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k, v in headers)}\r\n'.encode())
             return read_answer(s)
 
     @classmethod
     def wait(cls, check, what, seconds=30):
-        end, last = time.monotonic() + seconds, ''
-        while time.monotonic() < end:
-            try:
-                if check():
-                    return
-            except OSError as e:
-                last = str(e)
-            time.sleep(0.05)
-        cls.log.flush()
-        raise AssertionError(f'did not happen in {seconds} s: {what} {last}\n' + ''.join(open(cls.log.name).readlines()[-40:]))
+        def tail():
+            cls.log.flush()
+            return ''.join(open(cls.log.name).readlines()[-40:])
+        until(check, seconds * SLOW, what, tail, (OSError, AssertionError, LookupError, ValueError, subprocess.SubprocessError), 0.05)
+
+    @classmethod
+    def settled(cls):
+        """Every worker runs the newest state: an answer that shows a change tells of one of them."""
+        def same():
+            control = cls.metrics(9091)
+            return control['sluice_controlplane_generation'] == control['sluice_controlplane_acknowledged_generation'] == cls.metrics(9090)['sluice_generation']
+        cls.wait(same, 'every worker runs the newest state')
 
     def deployment(self, name, tag, replicas=2):
         labels = {'app': name}
@@ -98,19 +93,21 @@ class Cluster(unittest.TestCase):
         return {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name, 'namespace': 'default'},
                 'spec': {'selector': {'app': name}, 'ports': [{'name': 'http', 'port': 80, 'targetPort': 8000}]}}
 
-    def metrics(self, port):
-        status, _, body = self.ask('/', port=port, path='/metrics')
-        self.assertEqual(status, 200)
+    @classmethod
+    def metrics(cls, port):
+        status, _, body = cls.ask('/', port=port, path='/metrics')
+        if status != 200:
+            raise ConnectionError(f'/metrics: {status}')
         return {name: float(value) for name, value in (line.rsplit(' ', 1) for line in body.decode().splitlines() if line and line[0] != '#')}
 
     def certificate_of(self, name):
         context = ssl._create_unverified_context()
-        with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname=name) as s:
+        with socket.create_connection((ADDRESS, 8443), timeout=PATIENCE) as raw, context.wrap_socket(raw, server_hostname=name) as s:
             return s.getpeercert(binary_form=True)
 
     def tls_session(self, context, session=None):
         """One request; (its session, whether it was resumed)."""
-        with socket.create_connection((ADDRESS, 8443), timeout=5) as raw, context.wrap_socket(raw, server_hostname='web.example', session=session) as s:
+        with socket.create_connection((ADDRESS, 8443), timeout=PATIENCE) as raw, context.wrap_socket(raw, server_hostname='web.example', session=session) as s:
             s.sendall(b'GET / HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n')
             read_answer(s)
             return s.session, s.session_reused
@@ -129,6 +126,7 @@ class Cluster(unittest.TestCase):
             f.write(first)
         self.kubectl('create', 'secret', 'generic', 'ticket-keys', f'--from-file=0={path}')
         self.wait(lambda: not self.tls_session(context, own)[1], 'the keys of the instance are used no more')
+        self.settled()
         session, _ = self.tls_session(context)
         self.assertTrue(self.tls_session(context, session)[1])
         self.use_ticket_key(second)
@@ -170,24 +168,58 @@ class Cluster(unittest.TestCase):
     def conditions(self, kind, name):
         return {c['type']: c for c in json.loads(self.kubectl('get', kind, name, '-o', 'json')).get('status', {}).get('conditions', [])}
 
+    def publish(self, *addresses):
+        """What a load balancer's controller writes."""
+        status = {'status': {'loadBalancer': {'ingress': list(addresses)}}}
+        self.kubectl('patch', 'service', 'gateway', '--subresource=status', '--type=merge', '-p', json.dumps(status))
+
+    def test_addresses(self):
+        balancer = lambda kind, name: json.loads(self.kubectl('get', kind, name, '-o', 'json')).get('status', {}).get('loadBalancer', {}).get('ingress', [])
+        answer = {'name': 'all', 'filters': [{'type': 'DirectResponse', 'directResponse': {'statusCode': 200, 'body': 'hello'}}]}
+        foreign = ingress('foreign', 'foreign.example', 'missing')
+        foreign['spec']['ingressClassName'] = 'other'
+        self.apply([ingress('told', 'told.example', 'missing'), foreign, route('told', ['told-route.example'], [answer]),
+                    {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'gateway', 'namespace': 'default'}, 'spec': {
+                        'type': 'LoadBalancer', 'allocateLoadBalancerNodePorts': False, 'ports': [{'port': 80}]}}])
+        self.kubectl('wait', 'route/told', '--for=condition=Programmed', '--timeout=120s')
+        for wanted in ([{'ip': '198.18.7.1'}], [{'ip': '198.18.7.2'}, {'hostname': 'lb.example'}]):
+            self.publish(*({**one, 'ports': [{'port': 80, 'protocol': 'TCP'}]} for one in wanted))
+            told = sorted(wanted, key=lambda one: one.get('ip', ''))
+            for kind in ('ingress', 'route'):
+                self.wait(lambda: balancer(kind, 'told') == told, f'the {kind} has the addresses {told}')
+        # What people look at, and what Argo CD and external-dns read.
+        self.assertIn(' 198.18.7.2,lb.example ', self.kubectl('get', 'ingress', 'told'))
+        self.assertEqual(balancer('ingress', 'foreign'), [])
+        self.assertEqual(self.conditions('route', 'told')['Programmed']['status'], 'True')
+        version = lambda: [self.kubectl('get', kind, 'told', '-o', 'jsonpath={.metadata.resourceVersion}') for kind in ('ingress', 'route')]
+        before = version()
+        self.kubectl('annotate', 'service', 'gateway', 'changed=yes')
+        time.sleep(1)
+        self.assertEqual(version(), before, 'the same addresses are not written again')
+        self.kubectl('delete', 'service', 'gateway')
+        time.sleep(1)
+        self.assertEqual(version(), before, 'they stay without the Service')
+        self.kubectl('delete', 'ingress', 'told', 'foreign')
+        self.kubectl('delete', 'route', 'told')
+
     def test_rate_limit_policy(self):
         answer = {'name': 'all', 'filters': [{'type': 'DirectResponse', 'directResponse': {'statusCode': 200, 'body': 'hello'}}]}
         self.apply([route('limited', ['limited.example'], [answer])])
-        self.kubectl('wait', 'route/limited', '--for=condition=Programmed', '--timeout=30s')
+        self.kubectl('wait', 'route/limited', '--for=condition=Programmed', '--timeout=120s')
         self.assertNotIn('ratelimit-policy', self.ask('limited.example')[1])
         target = {'group': 'sluice.dev', 'kind': 'Route', 'name': 'limited'}
         policy = lambda burst, *more: {'apiVersion': 'sluice.dev/v1alpha1', 'kind': 'RateLimitPolicy', 'metadata': {'name': 'limited', 'namespace': 'default'},
                                        'spec': {'targetRefs': [target, *more], 'limits': [{'name': 'all', 'requests': 1, 'per': '1h', 'burst': burst}]}}
         # In force on the wire once it says so: exact to the token.
         self.apply([policy(2)])
-        self.kubectl('wait', 'rlp/limited', '--for=condition=Programmed', '--timeout=30s')
+        self.kubectl('wait', 'rlp/limited', '--for=condition=Programmed', '--timeout=120s')
         self.assertEqual([self.ask('limited.example')[0] for _ in range(4)], [200, 200, 429, 429])
         status, headers, _ = self.ask('limited.example')
         self.assertTrue(int(headers['retry-after']) > 0 and headers['ratelimit-policy'] == '"limited.all";q=2;w=7200', headers)
         # Changed, with a target that only the operator's namespaces may have: the other still counts.
         self.apply([policy(3, {'group': 'networking.k8s.io', 'kind': 'IngressClass', 'name': 'sluice'})])
         self.wait(lambda: self.conditions('rlp', 'limited').get('PartiallyInvalid', {}).get('reason') == 'RefNotPermitted', 'the class is refused')
-        self.kubectl('wait', 'rlp/limited', '--for=condition=Programmed', '--timeout=30s')
+        self.kubectl('wait', 'rlp/limited', '--for=condition=Programmed', '--timeout=120s')
         conditions = self.conditions('rlp', 'limited')
         self.assertEqual((conditions['Accepted']['status'], conditions['Programmed']['observedGeneration']), ('True', 2))
         self.assertEqual([self.ask('limited.example')[0] for _ in range(2)], [200, 429], 'the same bucket, one larger')
@@ -196,6 +228,7 @@ class Cluster(unittest.TestCase):
         self.wait(lambda: 'RefNotPermitted' in self.kubectl('get', 'events', '--field-selector', 'involvedObject.name=limited', '-o', 'json'), 'an Event tells it')
         self.kubectl('delete', 'rlp', 'limited')
         self.wait(lambda: self.ask('limited.example')[0] == 200, 'a deleted policy limits no more')
+        self.settled()
         self.assertEqual({self.ask('limited.example')[0] for _ in range(5)}, {200})
 
     def test_life_of_an_ingress(self):
@@ -212,7 +245,7 @@ class Cluster(unittest.TestCase):
         self.apply([route('shop', ['shop.example'], [{'name': 'all', 'matches': [{'headers': [{'name': 'x-env', 'value': 'blue'}]}],
                                                       'filters': [{'type': 'ResponseHeaderModifier', 'responseHeaderModifier': {'set': [{'name': 'x-shop', 'value': 'yes'}]}}],
                                                       'backendRefs': [{'name': 'web', 'port': 80}]}])])
-        self.kubectl('wait', 'route/shop', '--for=condition=Programmed', '--timeout=30s')
+        self.kubectl('wait', 'route/shop', '--for=condition=Programmed', '--timeout=120s')
         status, headers, _ = self.ask('shop.example', headers=[('x-env', 'blue')])
         self.assertEqual((status, headers.get('x-shop')), (200, 'yes'))
         self.assertEqual(self.ask('shop.example')[0], 404)
@@ -220,7 +253,7 @@ class Cluster(unittest.TestCase):
         self.assertEqual(conditions['Programmed']['observedGeneration'], 1)
 
         # rollout under load: no request fails
-        failed, answers, versions, end = 0, 0, set(), time.monotonic() + 60
+        failed, answers, versions, end = 0, 0, set(), time.monotonic() + 180 * SLOW
         self.apply([self.deployment('web', 'v2')])
         while time.monotonic() < end:
             try:
@@ -244,6 +277,7 @@ class Cluster(unittest.TestCase):
         der = lambda cert: ssl.PEM_cert_to_DER_cert(open(cert).read())
         first = der(one[0])
         self.wait(lambda: self.certificate_of('web.example') == first, 'the Secret\'s certificate is served')
+        self.settled()
         self.assertEqual(self.ask('web.example', '/app')[0], 308)
         os.makedirs(os.path.join(self.work, 'second'), exist_ok=True)
         two = make_certificate(os.path.join(self.work, 'second'), 'web.example')

@@ -2,6 +2,7 @@
 tests/tools/origin in it and reports what a kubelet reports (phase, podIP, Ready, deletion with grace). Deployments, ReplicaSets and EndpointSlices come from the
 real controller manager. The image's tag is the name that the pod answers with: image "origin:v2" answers "0 1 0 v2". Pods of the images in `images` (repository ->
 unpacked image) run as their spec says (pod.py), whatever the tag. Runs inside `hack/kube netns` only."""
+import http.client
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 import urllib.request
 
 from cluster import pod as live
+from lib.gateway import SLOW, until
 
 
 class Api:
@@ -48,9 +50,23 @@ class Node(threading.Thread):
         self.pods, self.cut = {}, []  # by name, those of `images` that run; the names of those that did not end by themselves
         self.running, self.lock, self.next = {}, threading.Lock(), 0
         api.call('POST', '/api/v1/nodes', {'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': self.NAME}})
-        api.call('PATCH', f'/api/v1/nodes/{self.NAME}/status', {'status': {'conditions': [{
-            'type': 'Ready', 'status': 'True', 'reason': 'TestNode', 'message': '', 'lastHeartbeatTime': self.stamp(), 'lastTransitionTime': self.stamp()}]}},
+        self.since = self.stamp()
+        self.beat()
+        threading.Thread(target=self.beat_on, daemon=True).start()
+
+    def beat(self):
+        self.api.call('PATCH', f'/api/v1/nodes/{self.NAME}/status', {'status': {'conditions': [{
+            'type': 'Ready', 'status': 'True', 'reason': 'TestNode', 'message': '', 'lastHeartbeatTime': self.stamp(), 'lastTransitionTime': self.since}]}},
             'application/merge-patch+json')
+
+    def beat_on(self):
+        """A node that is silent for 50 s is taken for dead, and its Pods for not ready."""
+        while True:
+            time.sleep(5)
+            try:
+                self.beat()
+            except (OSError, ValueError, http.client.HTTPException):
+                pass  # the API server is away
 
     @staticmethod
     def stamp():
@@ -67,7 +83,7 @@ class Node(threading.Thread):
                         break
                     if event['type'] != 'DELETED':
                         self.see(event['object'])
-            except OSError:
+            except (OSError, ValueError, http.client.HTTPException):  # a connection that ends may do so inside a line
                 time.sleep(0.2)
 
     def see(self, pod):
@@ -145,6 +161,15 @@ class Node(threading.Thread):
                                                                                                      'preconditions': {'uid': meta['uid']}})
         except OSError:
             pass
+
+
+def crds_established(kubectl, *names, env=None):
+    """`kubectl wait` calls a definition that has no conditions yet an error, not something to wait for."""
+    command = [*kubectl, 'wait', '--for=condition=Established', *(f'crd/{name}' for name in names), '--timeout=30s']
+    until(lambda: subprocess.run(command, capture_output=True, env=env).returncode == 0, 120 * SLOW, f'{names} are established', pause=0.1)
+
+
+OWN_CRDS = 'routes.sluice.dev', 'ratelimitpolicies.sluice.dev'
 
 
 def connect(state):

@@ -3,6 +3,7 @@ mounts them (emptyDir, ConfigMap, projected token), its uid, group, fsGroup, no 
 preStop sleep and grace period are a kubelet's as far as the chart uses them. What it does not know it refuses: a test must not pass because a field was skipped.
 Used by node.py; root, inside `hack/kube netns` only."""
 import base64
+import http.client
 import os
 import re
 import shutil
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 
 # $1 a folder, $2 the unpacked image, $3 file of mounts (source, target, ro or rw); then what ends in the container.
@@ -67,7 +67,7 @@ class Probe:
         try:
             with urllib.request.urlopen(self.url, timeout=self.spec.get('timeoutSeconds', 1)) as r:
                 ok = 200 <= r.status < 400
-        except (OSError, urllib.error.HTTPError):
+        except (OSError, http.client.HTTPException):
             ok = False
         self.failures = 0 if ok else self.failures + 1
         self.good = ok or (self.good and self.failures < self.spec.get('failureThreshold', 3))
@@ -90,7 +90,7 @@ class Container:
         out = {'PATH': '/usr/bin:/bin:/usr/sbin:/sbin', 'HOSTNAME': self.pod.name, **self.pod.server}
         for one in self.spec.get('env', []):
             field = one.get('valueFrom', {}).get('fieldRef', {}).get('fieldPath')
-            out[one['name']] = one['value'] if field is None else {'status.podIP': self.pod.address, 'metadata.name': self.pod.name, 'metadata.namespace': self.pod.ns}[field]
+            out[one['name']] = one['value'] if field is None else {'status.podIP': self.pod.address, 'metadata.name': self.pod.name, 'metadata.namespace': self.pod.ns, 'metadata.uid': self.pod.uid}[field]
         return out
 
     def start(self):
@@ -235,7 +235,7 @@ class Pod:
                 for one in self.containers:
                     one.step(self.ending.is_set())
                 self.report()
-            except OSError:
+            except (OSError, ValueError, http.client.HTTPException):
                 pass  # the API server is away: told later
             time.sleep(0.1)
 

@@ -101,6 +101,7 @@ std::unique_ptr<ir::RouteT> route(int i) {
     forward.backends.push_back(std::move(backend));
     route->action.Set(std::move(forward));
   }
+  if (i != 2) route->upgrades = {"websocket", "x"};
   route->retry = std::make_unique<ir::RetryT>();
   route->retry->statuses = {502, 503};
   return route;
@@ -129,6 +130,7 @@ ir::RouteTableT table() {
     auto cluster = std::make_unique<ir::ClusterT>();
     cluster->name = name;
     cluster->tls = std::make_unique<ir::UpstreamTlsT>();
+    if (table.clusters.empty()) cluster->protocol = ir::UpstreamProtocol::H2;
     table.clusters.push_back(std::move(cluster));
   }
   for (const char* name : {"http", "https"}) {
@@ -139,7 +141,10 @@ ir::RouteTableT table() {
   }
   table.settings = std::make_unique<ir::SettingsT>();
   table.settings->limits = std::make_unique<ir::LimitSettingsT>();
+  table.settings->limits->min_body_rate = 240;
   table.settings->tls = std::make_unique<ir::TlsSettingsT>();
+  table.settings->http2 = std::make_unique<ir::Http2SettingsT>();
+  table.settings->http2->concurrent_streams = 250;
   auto cidr = std::make_unique<ir::CidrT>();
   cidr->address = std::make_unique<ir::EndpointAddress>(0, 0xffff0a000000);
   cidr->bits = 104;
@@ -152,6 +157,16 @@ ir::RouteTableT table() {
 }
 
 void write_parts(const std::string& folder) {
+  // The same table as a shard, and a head that has some.
+  ir::RouteTableT shard = table(), head = table();
+  shard.listeners.clear();
+  shard.settings.reset();
+  head.hosts.clear();
+  head.clusters.clear();
+  head.tls_hosts.clear();
+  for (uint64_t i = 0; i < 4; ++i) head.shards.emplace_back(i, i, 4096);
+  write_part<ir::RouteTable>(folder + "/shard", ir::PartKind::shard, shard);
+  write_part<ir::RouteTable>(folder + "/head", ir::PartKind::table, head);
   write_part<ir::RouteTable>(folder + "/table_full", ir::PartKind::table, table());
   ir::RouteTableT empty;
   empty.schema_version = ir::kSchemaVersion;
@@ -195,6 +210,11 @@ void write_frames(const std::string& folder) {
       frame.workers_ready = frame.workers_total = 2;
       frame.listeners = 1;
       std::strcpy(frame.bound[0].name, "http");
+    }
+    if (frame.type == ir::FrameType::need) frame.need_shards = {0xff, 1};
+    if (frame.type == ir::FrameType::part) {
+      frame.part = ir::PartKind::shard;
+      frame.shard = 127;
     }
     write(folder + "/frame_" + std::to_string(type), 0, &frame, sizeof frame);
   }

@@ -17,6 +17,9 @@
 
 namespace sluice::fuzz {
 
+// Few hosts are enough for a table in shards.
+inline constexpr size_t kShardAbove = 8;
+
 inline constexpr int64_t kNow = 1'767'225'600;  // 2026-01-01
 
 inline void require(bool good, const std::string& what) {
@@ -57,7 +60,7 @@ class Planes {
   // The same from nothing.
   compile::Compiled fresh_state() const {
     translate::Translator translator;
-    compile::Compiler compiler;
+    compile::Compiler compiler(kShardAbove);
     return checked(translator.translate(store_.snapshot(), options_, kNow), compiler);
   }
 
@@ -69,17 +72,28 @@ class Planes {
       const Status status = ir::verify_part(static_cast<ir::PartKind>(i), std::span(bytes.data(), bytes.size()));
       require(status.has_value(), "the data plane refuses the state: " + (status ? "" : status.error().message));
     }
+    std::vector<const ir::RouteTable*> shards;
+    for (const compile::Part& shard : compiled.shards) {
+      const Status status = ir::verify_part(ir::PartKind::shard, *shard.bytes);
+      require(status.has_value(), "the data plane refuses a shard: " + (status ? "" : status.error().message));
+      shards.push_back(ir::GetRouteTable(shard.bytes->data()));
+    }
+    if (shards.empty()) return compiled;
+    const Status whole = ir::verify_shards({*ir::GetRouteTable(compiled.parts[0].bytes->data()), shards});
+    require(whole.has_value(), "the data plane refuses the shards: " + (whole ? "" : whole.error().message));
     return compiled;
   }
   config::Options options_;
   source::ManifestSet set_;
   store::Store store_;
   translate::Translator translator_;
-  compile::Compiler compiler_;
+  compile::Compiler compiler_{kShardAbove};
 };
 
 inline void require_same(const compile::Compiled& a, const compile::Compiled& b, const std::string& what) {
   for (size_t i = 0; i < ir::kParts; ++i) require(a.parts[i].hash == b.parts[i].hash, what);
+  require(a.shards.size() == b.shards.size(), what);
+  for (size_t i = 0; i < a.shards.size(); ++i) require(a.shards[i].hash == b.shards[i].hash, what);
 }
 
 }  // namespace sluice::fuzz

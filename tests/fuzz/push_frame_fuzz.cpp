@@ -24,7 +24,7 @@ void push(int from) {
   require(frame.type != ir::FrameType::part);  // no descriptor came with it
   require(frame.text_size <= sizeof frame.text && frame.listeners <= frame.bound.size() &&
           frame.workers_ready <= frame.workers_total);
-  require(static_cast<size_t>(frame.part) < ir::kParts && frame.need_mask < (1u << ir::kParts));
+  require(frame.part <= ir::PartKind::shard && frame.shard < ir::kMaxShards && frame.need_mask < (1u << ir::kParts));
   for (const auto& bound : frame.bound) require(std::strlen(bound.name) < sizeof bound.name);
   const auto again = ir::decode_frame(ir::encode_frame(frame));
   require(again.has_value() && std::memcmp(&*again, &frame, sizeof frame) == 0);

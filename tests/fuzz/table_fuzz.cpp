@@ -1,6 +1,6 @@
-// Parts of a state: any bytes are refused or can be read in full. First byte: which part. What verify accepts is
-// walked, every string and every nested virtual host, and a table is put to use as in a worker: routed with, its
-// filters prepared. So a sanitizer sees what verify missed.
+// Parts of a state and shards of a table: any bytes are refused or can be read in full. First byte: which part. What
+// verify accepts is walked, every string and every nested virtual host, and a table is put to use as in a worker:
+// routed with, its filters prepared. So a sanitizer sees what verify missed.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -57,8 +57,11 @@ void use(const ir::RouteTable& table) {
 // Unpacking visits every field of every table.
 void walk(ir::PartKind kind, const uint8_t* data) {
   switch (kind) {
-    case ir::PartKind::table: {
+    case ir::PartKind::table:
+    case ir::PartKind::shard: {
       const auto* table = flatbuffers::GetRoot<ir::RouteTable>(data);
+      // One shard alone: what it says of others is refused or not, but read.
+      (void)ir::verify_shards(*table);
       const std::unique_ptr<ir::RouteTableT> all(table->UnPack());
       if (table->hosts() == nullptr) return;
       for (const ir::VirtualHostRef* host : *table->hosts()) {
@@ -85,7 +88,7 @@ void walk(ir::PartKind kind, const uint8_t* data) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
-  const auto kind = static_cast<ir::PartKind>(data[0] % ir::kParts);
+  const auto kind = static_cast<ir::PartKind>(data[0] % (ir::kParts + 1));
   // Exactly its size (malloc's alignment is that of a mapping for our purposes: 16), so that a sanitizer sees each byte
   // too far.
   const std::unique_ptr<uint8_t[]> exact(new uint8_t[size - 1]);

@@ -33,6 +33,8 @@ REFUSED = [
     ('buckets that are no power of two', 'dataPlane: {rateLimitKeys: 100000}', "at '/dataPlane/rateLimitKeys': value must be one of 1024, 2048"),
     ('a Service of another type', 'service: {type: ExternalName}', "at '/service/type': value must be one of 'LoadBalancer', 'NodePort', 'ClusterIP'"),
     ('a Secret without a namespace', 'defaultSslCertificate: wildcard', "at '/defaultSslCertificate': 'wildcard' does not match pattern"),
+    ('a Service to publish without a namespace', 'publishService: front', "at '/publishService': 'front' does not match pattern"),
+    ('an address of two words', 'publishAddresses: [a b]', "at '/publishAddresses/0': 'a b' does not match pattern"),
     ('a namespace twice', 'watchNamespaces: [a, a]', "at '/watchNamespaces': items at 0 and 1 are equal"),
     ('one uid for both', 'dataPlane: {uid: 10001}', 'controlPlane.uid and dataPlane.uid must differ'),
     ('no listener', 'listeners: {http: "off", https: "off"}', 'listeners.http and listeners.https are both off'),
@@ -42,6 +44,20 @@ REFUSED = [
     ('fewest above most', 'autoscaling: {enabled: true, minReplicas: 9, maxReplicas: 3}', 'autoscaling.minReplicas is more than autoscaling.maxReplicas'),
     ('two budgets', 'podDisruptionBudget: {minAvailable: 1}', 'exactly one of minAvailable and maxUnavailable'),
     ('nobody can reach it', 'service: {enabled: false}', 'no client could reach the gateway'),
+    ('a port of the node twice', 'hostPort: {enabled: true, https: 80}', 'hostPort.http and hostPort.https are both 80: a node has each port once'),
+    ('a port of the Service twice', 'service: {ports: {https: 80}}', 'service.ports.http and service.ports.https are both 80'),
+    ('a port of every node twice', 'service: {nodePorts: {http: 30080, https: 30080}}', 'service.nodePorts.http and service.nodePorts.https are both 30080'),
+    ('a policy for traffic that does not come', 'service: {type: ClusterIP, externalTrafficPolicy: Local}', 'service.externalTrafficPolicy needs service.type'),
+    ('ports of the nodes inside', 'service: {type: ClusterIP, nodePorts: {http: 30080}}', 'service.nodePorts needs service.type'),
+    ('a health check that nobody asks', 'service: {nodePorts: {healthCheck: 31000}}', 'service.nodePorts.healthCheck needs'),
+    ('a class of load balancers without one', 'service: {type: NodePort, loadBalancerClass: a.example/b}', 'service.loadBalancerClass and service.loadBalancerSourceRanges need'),
+    ('two families in one', 'service: {ipFamilyPolicy: SingleStack, ipFamilies: [IPv4, IPv6]}', 'service.ipFamilies has two'),
+    ('scaling by nothing', 'autoscaling: {enabled: true, targetCPUUtilizationPercentage: 0}', 'autoscaling.enabled without a measure'),
+    ('scaling by a share of nothing', '{autoscaling: {enabled: true}, dataPlane: {resources: {requests: {cpu: null}}}}', 'a share of dataPlane.resources.requests.cpu, which is not set'),
+    ('a label that selectors go by', 'commonLabels: {app.kubernetes.io/name: x}', "commonLabels: app.kubernetes.io/name is the chart's own label"),
+    ('the same of the Pods', 'podLabels: {app.kubernetes.io/instance: x}', "podLabels: app.kubernetes.io/instance is the chart's own label"),
+    ('a name that no Service may have', 'fullnameOverride: 1st', 'makes "1st", which no Service may have'),
+    ('an amount that is none', 'dataPlane: {resources: {limits: {cpu: lots}}}', "at '/dataPlane/resources/limits/cpu'"),
     ('no account', 'serviceAccount: {create: false}', 'serviceAccount.name is required'),
 ]
 
@@ -124,7 +140,8 @@ class Chart(unittest.TestCase):
         [text] = [one['data']['options.yaml'] for one in rendered if one['kind'] == 'ConfigMap']
         options = dict(leaves(yaml.safe_load(text)))
         self.assertEqual(sorted(options), sorted(rows))
-        ports = {'listeners.http': 8080, 'listeners.https': 8443}  # off unless the chart says so
+        # Off unless the chart says so.
+        ports = {'listeners.http': 8080, 'listeners.https': 8443, 'publishService': 'gateways/edge-sluice'}
         for key, value in options.items():
             default = {'true': True, 'false': False, '[]': [], 'empty': ''}.get(rows[key][1], rows[key][1])
             self.assertEqual(str(value), str(ports.get(key, default)), key)
@@ -148,7 +165,8 @@ class Chart(unittest.TestCase):
                 mounted = {c['name']: {m['name'] for m in c['volumeMounts']} for c in spec['containers']}
                 self.assertEqual(tokens, {'token'})
                 self.assertEqual(tokens & mounted['controlplane'], tokens)
-                self.assertEqual(mounted['dataplane'] - {'logs'}, {'push', 'state'})
+                self.assertEqual(mounted['dataplane'] - {'logs'}, {'push', 'state', 'data-admin'})
+                self.assertNotIn('data-admin', mounted['controlplane'])
                 [push] = [m for m in chart.container(rendered, 'dataplane')['volumeMounts'] if m['name'] == 'push']
                 self.assertIs(push['readOnly'], True)
 

@@ -17,12 +17,14 @@ from cluster import node  # noqa: E402
 NAMESPACES = ('gateways', 'monitoring', 'team-a', 'team-b', 'infra')
 SLICES, RBAC, NET, OWN = 'discovery.k8s.io', 'rbac.authorization.k8s.io', 'networking.k8s.io', 'sluice.dev'
 
-# What the control plane asks for (controlplane/kube/cluster_source.cpp, content_fetcher.cpp; controlplane/status/status_writer.cpp): (verb, group, resource), in a namespace.
+# What the control plane asks for (controlplane/kube/cluster_source.cpp, content_fetcher.cpp; controlplane/status/status_writer.cpp, address_source.cpp): (verb, group, resource), in a namespace.
 NEEDED = [(verb, group, resource) for group, resource in ((NET, 'ingresses'), ('', 'services'), (SLICES, 'endpointslices'), ('', 'secrets'), ('', 'configmaps'),
                                                            (OWN, 'routes'), (OWN, 'ratelimitpolicies')) for verb in ('list', 'watch')]
 NEEDED += [('get', '', 'secrets'), ('get', '', 'configmaps'), ('get', OWN, 'routes'), ('get', OWN, 'ratelimitpolicies')]
-NEEDED += [('patch', OWN, 'routes/status'), ('patch', OWN, 'ratelimitpolicies/status')]
+NEEDED += [('patch', OWN, 'routes/status'), ('patch', OWN, 'ratelimitpolicies/status'), ('get', NET, 'ingresses/status'), ('patch', NET, 'ingresses/status')]
 NEEDED += [(verb, '', 'events') for verb in ('get', 'create', 'patch')]
+# In the namespace of the release only (controlplane/status/leases.cpp).
+NEEDED_OWN = [(verb, 'coordination.k8s.io', 'leases') for verb in ('get', 'list', 'create', 'update', 'patch', 'delete')] + [('get', '', 'pods')]
 NEEDED_CLUSTER = [('list', NET, 'ingressclasses'), ('watch', NET, 'ingressclasses'), ('list', '', 'namespaces'), ('watch', '', 'namespaces')]
 
 # Whoever has the token must not get further than it.
@@ -35,9 +37,11 @@ FORBIDDEN += [('delete', '', 'events'), ('list', '', 'events'), ('impersonate', 
               ('bind', RBAC, 'clusterroles'), ('create', RBAC, 'clusterrolebindings'), ('create', RBAC, 'rolebindings'), ('create', 'admissionregistration.k8s.io', 'validatingwebhookconfigurations'),
               ('approve', 'certificates.k8s.io', 'signers'), ('get', 'apps', 'deployments'), ('*', '*', '*')]
 
-MONITOR = {'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition', 'metadata': {'name': 'servicemonitors.monitoring.coreos.com'}, 'spec': {
-    'group': 'monitoring.coreos.com', 'scope': 'Namespaced', 'names': {'kind': 'ServiceMonitor', 'plural': 'servicemonitors', 'singular': 'servicemonitor', 'listKind': 'ServiceMonitorList'},
+# Definitions of the Prometheus operator's objects, without their schemas.
+OPERATOR = [{'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition', 'metadata': {'name': f'{kind.lower()}s.monitoring.coreos.com'}, 'spec': {
+    'group': 'monitoring.coreos.com', 'scope': 'Namespaced', 'names': {'kind': kind, 'plural': f'{kind.lower()}s', 'singular': kind.lower(), 'listKind': f'{kind}List'},
     'versions': [{'name': 'v1', 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': {'type': 'object', 'x-kubernetes-preserve-unknown-fields': True}}}]}}
+    for kind in ('ServiceMonitor', 'PrometheusRule')]
 
 
 class Server(unittest.TestCase):
@@ -52,8 +56,9 @@ class Server(unittest.TestCase):
         for name in NAMESPACES:
             cls.api.call('POST', '/api/v1/namespaces', {'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': {
                 'name': name, 'labels': {'pod-security.kubernetes.io/enforce': 'restricted'} if name == 'gateways' else {}}})
-        cls.api.call('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', MONITOR)
-        cls.kubectl('wait', '--for=condition=Established', 'crd/servicemonitors.monitoring.coreos.com', '--timeout=30s')
+        for definition in OPERATOR:
+            cls.api.call('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', definition)
+            node.crds_established([os.path.join(cls.state, 'kubectl')], definition['metadata']['name'], env={**os.environ, **cls.env})
 
     @classmethod
     def tearDownClass(cls):
@@ -116,16 +121,19 @@ class Server(unittest.TestCase):
         every, some = 'infra/all-sluice', 'infra/some-sluice'
         for namespace in ('', 'team-a', 'infra', 'kube-system'):
             self.assert_rights(every, namespace, True, NEEDED)
-            self.assert_rights(every, namespace, False, FORBIDDEN)
+            self.assert_rights(every, namespace, False, [row for row in FORBIDDEN + NEEDED_OWN if namespace != 'infra' or row not in NEEDED_OWN])
         for account in (every, some):
             self.assert_rights(account, '', True, NEEDED_CLUSTER[:2])
+            self.assert_rights(account, 'infra', True, NEEDED_OWN)
         self.assert_rights(every, '', True, NEEDED_CLUSTER)
         self.assert_rights(some, '', True, NEEDED_CLUSTER[2:], name='team-a')
         self.assert_rights(some, '', False, NEEDED_CLUSTER[2:], name='team-b')
         self.assert_rights(some, 'team-a', True, NEEDED)
         self.assert_rights(some, 'team-a', False, FORBIDDEN)
         for namespace in ('', 'team-b', 'infra', 'kube-system'):
-            self.assert_rights(some, namespace, False, NEEDED + FORBIDDEN)
+            self.assert_rights(some, namespace, False, [row for row in NEEDED + FORBIDDEN + NEEDED_OWN if namespace != 'infra' or row not in NEEDED_OWN])
+        # Its own Service is not in a watched namespace: that one may be read, for its addresses.
+        self.assert_rights(some, 'infra', True, [('list', '', 'services'), ('watch', '', 'services')], name='some-sluice')
         self.assert_rights(some, 'default', True, [row for row in NEEDED if row[2] == 'events'])
         self.assert_rights(some, 'default', False, [row for row in NEEDED if row[2] != 'events'] + FORBIDDEN)
         for release in ('all', 'some'):
@@ -140,7 +148,7 @@ class Server(unittest.TestCase):
         classes = json.loads(self.kubectl('get', 'ingressclasses', '-o', 'json'))['items']
         self.assertEqual({c['metadata']['name']: c['spec']['controller'] for c in classes},
                          {'sluice': 'sluice.dev/ingress-controller', 'mobile': 'sluice.dev/ingress-controller-mobile'})
-        self.kubectl('wait', '--for=condition=Established', 'crd/routes.sluice.dev', '--timeout=30s')
+        node.crds_established([os.path.join(self.state, 'kubectl')], 'routes.sluice.dev', env={**os.environ, **self.env})
         # A second release of the class is told so before it breaks the first.
         code, _, wrong = chart.helm('install', 'third', chart.CHART, '-n', 'infra', env=self.env)
         self.assertNotEqual(code, 0)

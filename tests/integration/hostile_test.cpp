@@ -8,6 +8,7 @@
 
 #include "common/ir/memfd.h"
 #include "common/ir/push_socket.h"
+#include "common/ir/table_view.h"
 #include "tests/integration/planes_fixture.h"
 
 namespace sluice::test {
@@ -31,7 +32,7 @@ UniqueFd unix_socket(const std::string& path, bool server) {
 std::optional<PushFrame> next_frame(int fd) {
   for (;;) {
     pollfd polled{fd, POLLIN, 0};
-    if (poll(&polled, 1, 20000) != 1) return std::nullopt;
+    if (poll(&polled, 1, 120'000) != 1) return std::nullopt;
     auto received = ir::receive_frame(fd);
     if (!received) return std::nullopt;
     if (*received && (*received)->frame.type != FrameType::report) return (*received)->frame;
@@ -51,6 +52,7 @@ class HostileControl : public PlanesTest {
     ASSERT_TRUE(connection_);
     const auto hello = next_frame(connection_.get());
     ASSERT_TRUE(hello && hello->type == FrameType::hello);
+    hello_ = *hello;
   }
   PushFrame state(const publish::StateParts& parts, uint64_t sequence) const {
     PushFrame frame;
@@ -92,6 +94,7 @@ class HostileControl : public PlanesTest {
     return answer;
   }
   UniqueFd server_, connection_;
+  PushFrame hello_;  // of the agent that is connected
 };
 
 TEST_F(HostileControl, PartsAreNotWhatTheySay) {
@@ -131,6 +134,75 @@ TEST_F(HostileControl, PartsAreNotWhatTheySay) {
   answer = push(next, 5);
   ASSERT_TRUE(answer && answer->type == FrameType::ack);
   EXPECT_EQ(child("agent"), agent);
+}
+
+// Only what is missing is asked for; what comes in place of a shard is refused, and the state before runs on.
+TEST_F(HostileControl, Shards) {
+  begin();
+  const auto shard = [&](const PushFrame& about, size_t index, std::span<const std::byte> bytes) {
+    PushFrame frame;
+    frame.type = FrameType::part;
+    frame.id = about.id;
+    frame.part = ir::PartKind::shard;
+    frame.shard = static_cast<uint8_t>(index);
+    auto sealed = ir::make_sealed("test", bytes);
+    return sealed && send(frame, sealed->get());
+  };
+  // Everything up to the need of shards, which is returned.
+  const auto offer = [&](const publish::StateParts& parts, uint64_t sequence) {
+    const PushFrame frame = state(parts, sequence);
+    EXPECT_TRUE(send(frame));
+    auto need = next_frame(connection_.get());
+    for (size_t i = 0; need && i < ir::kParts; ++i) {
+      if ((need->need_mask & (1u << i)) == 0) continue;
+      EXPECT_TRUE(send_part(frame, static_cast<ir::PartKind>(i), *parts.bytes[i]));
+    }
+    return next_frame(connection_.get());
+  };
+  const publish::StateParts first = build({.shards = 8, .shard_marker = "a"});
+  auto need = offer(first, 1);
+  ASSERT_TRUE(need && need->type == FrameType::need);
+  EXPECT_EQ(need->need_mask, 0u);
+  EXPECT_EQ(need->need_shards[0], 0xffu);
+  const PushFrame frame = state(first, 1);
+  for (size_t i = 0; i < 8; ++i) ASSERT_TRUE(shard(frame, i, *first.shards[i].bytes));
+  auto answer = next_frame(connection_.get());
+  ASSERT_TRUE(answer && answer->type == FrameType::ack);
+
+  const publish::StateParts second = build({.shards = 8, .shard_marker = "b"});
+  const size_t marked = ir::shard_of("marker", 8), other = (marked + 1) % 8;
+  need = offer(second, 2);
+  ASSERT_TRUE(need && need->type == FrameType::need);
+  EXPECT_EQ(need->need_shards[0], uint64_t{1} << marked);
+  ASSERT_TRUE(shard(state(second, 2), marked, *first.shards[marked].bytes));  // the old one's bytes
+  answer = next_frame(connection_.get());
+  ASSERT_TRUE(answer && answer->type == FrameType::nack);
+  EXPECT_EQ(answer->reason, ir::NackReason::bad_hash);
+
+  // A shard in another's place, with the hash that the head says: its names do not belong there.
+  publish::StateParts misplaced = build({.shards = 8, .shard_marker = "c"});
+  const std::unique_ptr<ir::RouteTableT> head(ir::GetRouteTable(misplaced.bytes[0]->data())->UnPack());
+  std::swap(head->shards[marked], head->shards[other]);
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(ir::RouteTable::Pack(builder, head.get()));
+  const auto bytes = std::as_bytes(builder.GetBufferSpan());
+  misplaced.bytes[0] = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+  misplaced.hashes[0] = ir::content_hash(bytes);
+  need = offer(misplaced, 3);
+  ASSERT_TRUE(need && need->type == FrameType::need);
+  ASSERT_TRUE(shard(state(misplaced, 3), marked, *misplaced.shards[other].bytes));
+  ASSERT_TRUE(shard(state(misplaced, 3), other, *misplaced.shards[marked].bytes));
+  answer = next_frame(connection_.get());
+  ASSERT_TRUE(answer && answer->type == FrameType::nack);
+  EXPECT_EQ(answer->reason, ir::NackReason::bad_schema);
+
+  // One that the table does not have.
+  need = offer(second, 4);
+  ASSERT_TRUE(need && need->type == FrameType::need);
+  ASSERT_TRUE(shard(state(second, 4), 8, *second.shards[marked].bytes));
+  EXPECT_FALSE(next_frame(connection_.get())) << "the connection is closed";
+  accept_agent();
+  EXPECT_EQ(hello_.hashes[0], first.hashes[0]) << "what runs";
 }
 
 TEST_F(HostileControl, SequenceGoingBackClosesTheConnection) {
@@ -224,7 +296,9 @@ TEST_F(PlanesTest, PublisherSurvivesHostilePeers) {
   }
   // The data plane proper has not noticed; the newest connection's word counts again once the strangers are gone.
   ASSERT_TRUE(eventually([&] { return heard().disconnects > 0; }));
-  kill(child("agent"), SIGKILL);
+  pid_t agent = 0;
+  ASSERT_NO_FATAL_FAILURE(await_child("agent", agent));
+  kill(agent, SIGKILL);
   ASSERT_TRUE(wait_ack(publish({.marker = "two"})));
   EXPECT_NE(ask(port("http")).find("marker two"), std::string::npos);
 }

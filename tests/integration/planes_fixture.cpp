@@ -15,6 +15,7 @@
 
 #include "common/base/log.h"
 #include "common/base/unique_fd.h"
+#include "common/ir/table_view.h"
 #include "dataplane/agent/agent.h"
 #include "dataplane/master/child.h"
 #include "dataplane/master/master.h"
@@ -81,6 +82,30 @@ void finish(publish::StateParts& into, ir::PartKind kind, const typename Root::N
 }
 }  // namespace
 
+namespace {
+// A shard that has `marker`, where it belongs, or another cluster that belongs here.
+ir::RouteTableT shard_of(const TestState& state, size_t index) {
+  ir::RouteTableT shard;
+  shard.schema_version = ir::kSchemaVersion;
+  auto cluster = std::make_unique<ir::ClusterT>();
+  cluster->name = "marker";
+  for (int i = 0; ir::shard_of(cluster->name, state.shards) != index; ++i) cluster->name = fmt::format("c{}", i);
+  cluster->origin = std::make_unique<ir::OriginT>();
+  cluster->origin->name = cluster->name == "marker" ? state.shard_marker : "";
+  shard.clusters.push_back(std::move(cluster));
+  return shard;
+}
+
+void put_shards(const TestState& state, ir::RouteTableT& head, publish::StateParts& parts) {
+  for (size_t i = 0; i < state.shards; ++i) {
+    publish::StateParts one;
+    finish<ir::RouteTable>(one, ir::PartKind::table, shard_of(state, i));
+    parts.shards.push_back({one.bytes[0], one.hashes[0]});
+    head.shards.emplace_back(one.hashes[0].high, one.hashes[0].low, one.bytes[0]->size());
+  }
+}
+}  // namespace
+
 publish::StateParts build(const TestState& state) {
   publish::StateParts parts;
   ir::RouteTableT table;
@@ -108,6 +133,7 @@ publish::StateParts build(const TestState& state) {
     certificate->not_after = 1900000000;
     secrets.certificates.push_back(std::move(certificate));
   }
+  put_shards(state, table, parts);
   finish<ir::RouteTable>(parts, ir::PartKind::table, table);
   finish<ir::EndpointSet>(parts, ir::PartKind::endpoints, endpoints);
   finish<ir::SecretSet>(parts, ir::PartKind::secrets, secrets);
@@ -219,6 +245,15 @@ pid_t PlanesTest::child(const std::string& role) const {
   return 0;
 }
 
+void PlanesTest::await_child(const std::string& role, pid_t& found, pid_t other) const {
+  ASSERT_TRUE(eventually([&] {
+    const pid_t now = child(role);
+    if (now == 0 || now == other) return false;
+    found = now;
+    return true;
+  })) << role;
+}
+
 size_t PlanesTest::worker_count() const {
   size_t count = 0;
   for (unsigned i = 1; i <= 8; ++i) count += child(fmt::format("worker {}", i)) != 0 ? 1 : 0;
@@ -236,7 +271,7 @@ UniqueFd connect_to(uint16_t port, const char* address) {
   v6.sin6_port = htons(port);
   inet_pton(AF_INET6, address, &v6.sin6_addr);
   UniqueFd fd(::socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const timeval patience{20, 0};
+  const timeval patience{120, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   const int done = is_v4 ? ::connect(fd.get(), reinterpret_cast<sockaddr*>(&v4), sizeof v4)
                          : ::connect(fd.get(), reinterpret_cast<sockaddr*>(&v6), sizeof v6);

@@ -30,6 +30,8 @@ struct TestState {
   uint16_t port = 0;
   uint32_t drain_ms = 3000;
   std::vector<std::string> certificates = {};
+  size_t shards = 0;                  // of the table; each has a cluster
+  std::string shard_marker = "none";  // in one of them; shows in the stand-in worker's answers
 };
 [[nodiscard]] publish::StateParts build(const TestState& state);
 
@@ -50,7 +52,7 @@ class PlanesTest : public ::testing::Test {
   ir::StateId publish(const TestState& state);
   ir::StateId publish(publish::StateParts parts);
   // Waits (bounded, far beyond what is expected) until it holds.
-  [[nodiscard]] bool wait_for(const std::function<bool(const Heard&)>& condition, int seconds = 30);
+  [[nodiscard]] bool wait_for(const std::function<bool(const Heard&)>& condition, int seconds = 120);
   [[nodiscard]] bool wait_ack(ir::StateId id) {
     return wait_for([&](const Heard& heard) {
       return heard.report.acknowledged == id && heard.report.workers_ready == heard.report.workers_total;
@@ -65,6 +67,8 @@ class PlanesTest : public ::testing::Test {
   [[nodiscard]] pid_t master() const { return master_; }
   // Children of the master by role: "agent", "worker 1".
   [[nodiscard]] pid_t child(const std::string& role) const;
+  // Waits for one that is not `other`, and looks once: what has just been seen may be gone at the next look.
+  void await_child(const std::string& role, pid_t& found, pid_t other = 0) const;
   [[nodiscard]] size_t worker_count() const;
 
   std::string folder_, state_dir_, socket_;
@@ -83,6 +87,6 @@ class PlanesTest : public ::testing::Test {
 [[nodiscard]] std::string ask(uint16_t port, const char* address = "127.0.0.1");
 // GET over the admin port; status and body.
 [[nodiscard]] std::pair<int, std::string> get(uint16_t port, const std::string& path);
-[[nodiscard]] bool eventually(const std::function<bool()>& condition, int seconds = 30);
+[[nodiscard]] bool eventually(const std::function<bool()>& condition, int seconds = 120);
 
 }  // namespace sluice::test

@@ -1,4 +1,5 @@
 // From publish() to a worker's answer and back, over real sockets and processes.
+#include <filesystem>
 #include <set>
 
 #include "dataplane/master/child.h"
@@ -24,6 +25,33 @@ TEST_F(PlanesTest, StateReachesWorkersAndIsAcknowledged) {
   const uint16_t kept = port("http");
   for (int i = 0; i < 20; ++i) EXPECT_NE(ask(kept).find("sequence 2 marker two"), std::string::npos);
   EXPECT_EQ(stop_data(), 0);
+}
+
+// A large table: workers have all of its shards, and a change of one reaches them.
+TEST_F(PlanesTest, ShardsReachWorkers) {
+  start_control();
+  start_data();
+  for (const char* marker : {"one", "two"}) {
+    ASSERT_TRUE(wait_ack(publish({.shards = ir::kMaxShards, .shard_marker = marker})));
+    EXPECT_NE(ask(port("http")).find(fmt::format("marker m shard {}", marker)), std::string::npos);
+  }
+  ASSERT_TRUE(wait_ack(publish({.shards = 4, .shard_marker = "fewer"})));
+  EXPECT_NE(ask(port("http")).find("marker m shard fewer"), std::string::npos);
+  // A worker, an agent and a data plane that begin now have them from who holds them.
+  for (const std::string role : {"worker 1", "agent"}) {
+    const pid_t before = child(role);
+    kill(before, SIGKILL);
+    ASSERT_TRUE(eventually([&] { return child(role) != 0 && child(role) != before; })) << role;
+  }
+  ASSERT_TRUE(wait_ack(publish({.shards = 4, .shard_marker = "after"})));
+  for (int i = 0; i < 10; ++i) EXPECT_NE(ask(port("http")).find("marker m shard after"), std::string::npos);
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(state_dir_ + "/manifest"); }));
+  stop_data();
+  stop_control();
+  start_control();
+  start_data({"--admin-port=0"});
+  ASSERT_TRUE(wait_for([&](const Heard& heard) { return heard.report.workers_ready == 2; }));
+  EXPECT_NE(ask(port("http")).find("marker m shard after"), std::string::npos);
 }
 
 TEST_F(PlanesTest, SameContentIsNotPushedAgain) {

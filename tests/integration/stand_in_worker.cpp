@@ -11,7 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/ir/memfd.h"
-#include "common/ir/route_table_generated.h"
+#include "common/ir/table_view.h"
 #include "dataplane/shared/counters.h"
 #include "dataplane/sync/messages.h"
 
@@ -34,11 +34,24 @@ struct StandIn {
     message.id = about;
     if (!sync::send(channel, message)) std::exit(0);
   }
+  // What the cluster "marker" says, in whichever shard it is; each shard has to be there.
+  static std::string in_shards(const ir::RouteTable& head, std::span<const UniqueFd> fds) {
+    if ((head.shards() == nullptr ? 0 : head.shards()->size()) != fds.size()) std::abort();
+    std::vector<ir::Mapping> mappings;
+    std::vector<const ir::RouteTable*> roots;
+    for (const UniqueFd& fd : fds) {
+      mappings.push_back(ir::Mapping::map(fd.get(), ir::kMaxPartBytes).value());
+      roots.push_back(flatbuffers::GetRoot<ir::RouteTable>(mappings.back().bytes().data()));
+    }
+    const ir::Cluster* marked = ir::TableView(head, roots).cluster("marker");
+    return marked == nullptr ? "" : " shard " + marked->origin()->name()->str();
+  }
   void on_state(sync::Received& received) {
     auto table = ir::Mapping::map(received.fds[0].get(), ir::kMaxPartBytes);
-    if (!table || received.fd_count != ir::kParts) std::abort();
+    if (!table || received.fd_count < ir::kParts) std::abort();
     const auto* root = flatbuffers::GetRoot<ir::RouteTable>(table->bytes().data());
-    const std::string next = root->default_certificate() ? root->default_certificate()->str() : "";
+    std::string next = root->default_certificate() ? root->default_certificate()->str() : "";
+    next += in_shards(*root, std::span(received.fds).subspan(ir::kParts, received.fd_count - ir::kParts));
     if (next == "die") std::abort();
     if (next == "refuse") return reply(MessageType::refused, received.message.id);
     id = received.message.id;
@@ -79,7 +92,7 @@ struct StandIn {
     if (!client) return;
     page->connections_accepted.add();
     page->connections_active.set(7);  // the master clears it when we die
-    shared::route_slot(*page, "ingress/test/" + marker).requests[2].add();
+    shared::route_slots(*page, "ingress/test/" + marker).route.requests[2].add();
     const std::string line =
         fmt::format("worker {} pid {} sequence {} marker {}\n", index, getpid(), id.sequence, marker);
     [[maybe_unused]] ssize_t n = ::send(client.get(), line.data(), line.size(), MSG_NOSIGNAL);

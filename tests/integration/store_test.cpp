@@ -20,6 +20,11 @@ agent::State make_state(const TestState& from, uint64_t sequence) {
     EXPECT_TRUE(part) << part.error().text;
     if (part) state.parts[i] = *part;
   }
+  for (const auto& shard : parts.shards) {
+    auto part = agent::make_part(ir::PartKind::shard, *shard.bytes);
+    EXPECT_TRUE(part) << part.error().text;
+    if (part) state.shards.push_back(*part);
+  }
   return state;
 }
 
@@ -32,8 +37,12 @@ class StoreTest : public ::testing::Test {
     folder_ = base_ + "/state";
   }
   void TearDown() override { fs::remove_all(base_); }
-  void write(uint64_t sequence, bool secrets = true) {
-    const agent::State state = make_state({.marker = fmt::format("m{}", sequence), .certificates = {"ns/c"}}, sequence);
+  void write(uint64_t sequence, bool secrets = true, size_t shards = 0) {
+    const agent::State state = make_state({.marker = fmt::format("m{}", sequence),
+                                           .certificates = {"ns/c"},
+                                           .shards = shards,
+                                           .shard_marker = fmt::format("s{}", sequence)},
+                                          sequence);
     const Status written = agent::write_state(folder_, state, secrets);
     ASSERT_TRUE(written) << written.error().message;
   }
@@ -61,7 +70,7 @@ TEST_F(StoreTest, ReadsTheNewestAndKeepsThePrevious) {
   EXPECT_EQ(read(), 0u);
   for (uint64_t i = 1; i <= 4; ++i) write(i);
   EXPECT_EQ(read(), 4u);
-  EXPECT_EQ(state_->table().default_certificate()->str(), "m4");
+  EXPECT_EQ(state_->head().default_certificate()->str(), "m4");
   size_t parts = 0;
   for (const auto& entry : fs::directory_iterator(folder_))
     parts += entry.path().filename().string().starts_with("state.");
@@ -75,7 +84,7 @@ TEST_F(StoreTest, AnyDamagedFileMeansThePreviousGeneration) {
     write(2);
     damage(name, 12);
     EXPECT_EQ(read(), 1u) << name;
-    EXPECT_EQ(state_->table().default_certificate()->str(), "m1");
+    EXPECT_EQ(state_->head().default_certificate()->str(), "m1");
     EXPECT_EQ(problems_.size(), 1u);
     // Cut and missing files too.
     fs::resize_file(folder_ + "/" + name, 10);
@@ -83,6 +92,33 @@ TEST_F(StoreTest, AnyDamagedFileMeansThePreviousGeneration) {
     fs::remove(folder_ + "/" + name);
     EXPECT_EQ(read(), 1u) << name;
   }
+}
+
+TEST_F(StoreTest, ShardsOfALargeTableAreKept) {
+  write(1, true, 4);
+  write(2, true, 8);
+  ASSERT_EQ(read(), 2u);
+  EXPECT_EQ(state_->shards.size(), 8u);
+  EXPECT_EQ(state_->table().cluster("marker")->origin()->name()->str(), "s2");
+  // A bit anywhere in them, a byte too few or too many: the one before, whole.
+  const std::string name = "state.shards.2";
+  const size_t size = fs::file_size(folder_ + "/" + name);
+  for (size_t at = 0; at < size; at += 7) {
+    damage(name, at);
+    EXPECT_EQ(read(), 1u) << at;
+    damage(name, at);
+  }
+  EXPECT_EQ(state_->table().cluster("marker")->origin()->name()->str(), "s1");
+  for (const size_t other : {size - 8, size + 8}) {
+    fs::resize_file(folder_ + "/" + name, other);
+    EXPECT_EQ(read(), 1u) << other;
+  }
+  // The files of a table without shards: those of the generations before go with them.
+  write(3);
+  write(4);
+  EXPECT_EQ(read(), 4u);
+  EXPECT_FALSE(fs::exists(folder_ + "/state.shards.1"));
+  EXPECT_FALSE(fs::exists(folder_ + "/state.shards.2"));
 }
 
 TEST_F(StoreTest, EveryBitOfTheManifestCounts) {
@@ -138,7 +174,7 @@ TEST_F(StoreTest, WithoutSecretsNoneIsWrittenAndOldOnesGo) {
   EXPECT_FALSE(fs::exists(folder_ + "/state.secrets.2"));
   EXPECT_EQ(read(false), 2u);
   EXPECT_EQ(state_->secrets().certificates(), nullptr);
-  EXPECT_EQ(state_->table().default_certificate()->str(), "m2");
+  EXPECT_EQ(state_->head().default_certificate()->str(), "m2");
 }
 
 TEST_F(PlanesTest, ColdStartFromDiskWithoutControlPlane) {

@@ -78,7 +78,7 @@ class Server:
             return
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for _ in range(200):  # the accepting thread may not have let go of the port yet
+        for _ in range(3000):  # the accepting thread may not have let go of the port yet
             try:
                 listener.bind(("127.0.0.1", self.port))
                 break

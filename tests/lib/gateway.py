@@ -19,11 +19,54 @@ TOOLS = os.path.join(BUILD, 'tests')
 # Sanitizer builds and busy machines are slow: the bounds below make a hang a failure and nothing more; what works never waits for them.
 SLOW = float(os.environ.get('SLUICE_TEST_SLOW', '1'))
 START_SECONDS = 60 * SLOW
+LEAST_SECONDS = 60  # of patience, whatever a test asks for: a machine that does other things meanwhile stands still for seconds
+
+
+PATIENCE = 60 * SLOW  # with a peer that says nothing
 
 
 def slurp(path):
     with open(path, errors='replace') as f:
         return f.read()
+
+
+def family(pid):
+    """The process and what it has started, as they are in /proc."""
+    out, todo = [], [pid]
+    while todo:
+        out.append(todo.pop())
+        try:
+            todo += [int(c) for task in os.listdir(f'/proc/{out[-1]}/task') for c in slurp(f'/proc/{out[-1]}/task/{task}/children').split()]
+        except OSError:
+            pass
+    return out
+
+
+def until(check, seconds, what, tail=lambda: '', errors=OSError, pause=0.02):
+    """Polls until check() is true; `errors` of it mean not yet. The bound is there so that a hang becomes a failure, not as a measure of speed."""
+    seconds = max(seconds, LEAST_SECONDS)
+    end, last = time.monotonic() + seconds, ''
+    while time.monotonic() < end:
+        try:
+            if check():
+                return
+        except errors as e:
+            last = str(e)
+        time.sleep(pause)
+    raise AssertionError(f'did not happen in {seconds} s: {what} {last}\n{tail()}')
+
+
+def end_processes(*processes):
+    """SIGTERM to all of them, and they end; who does not is killed."""
+    for p in processes:
+        if p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+    for p in processes:
+        try:
+            p.wait(40 * SLOW)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
 
 
 class Gateway:
@@ -96,13 +139,10 @@ class Gateway:
 
     def pids(self, role=None):
         """Processes of this gateway by title: 'master', 'agent', 'worker' (all of them), 'controlplane'."""
-        out, todo = [], [self.proc.pid]
-        while todo:
-            pid = todo.pop()
+        out = []
+        for pid in family(self.proc.pid):
             try:
                 title = slurp(f'/proc/{pid}/cmdline').replace('\0', ' ')
-                for task in os.listdir(f'/proc/{pid}/task'):
-                    todo += [int(c) for c in slurp(f'/proc/{pid}/task/{task}/children').split()]
             except OSError:
                 continue
             if role is None or (role == 'controlplane' and 'sluice-controlplane' in title) or f'sluice-dataplane: {role}' in title:
@@ -110,7 +150,7 @@ class Gateway:
         return out
 
     def connect(self, port=None):
-        return socket.create_connection((self.address, port or self.http), timeout=20 * SLOW)
+        return socket.create_connection((self.address, port or self.http), timeout=PATIENCE)
 
     def get(self, path='/', host='a.example', headers=(), method='GET', body=b'', port=None):
         """One request on its own connection. Returns (status, headers dict in lower case, body)."""
@@ -123,31 +163,40 @@ class Gateway:
 
     def metrics(self):
         status, _, body = self.get('/metrics', host='admin', port=self.admin)
-        assert status == 200, status
+        if status != 200:
+            raise ConnectionError(f'/metrics: {status}')  # to until(): not yet
         return body.decode()
 
+    def lines(self):
+        """Whole lines of the log: behind the last line end there is nothing, or a line that is being written."""
+        return slurp(self.log_path).split('\n')[:-1]
+
+    def status(self, plane):
+        """What the 'control' or the 'data' plane says of itself."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(PATIENCE)
+            s.connect(os.path.join(self.state, f'{plane}.sock'))
+            s.sendall(b'GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+            return json.loads(read_answer(s)[2])
+
+    def settled(self):
+        """Waits until every worker runs the newest state: an answer that shows a change tells of one worker, and the next request may meet another."""
+        def same():
+            control, data = self.status('control'), self.status('data')
+            return control['generation'] == control['acknowledged'] == data['generation'] and data['workers']['ready'] == data['workers']['wanted']
+        self.until(same, what='every worker runs the newest state')
+
+    def replaced(self, role, old, what=''):
+        """Waits until there are as many processes of a role as `old` has, and none of those."""
+        self.until(lambda: len(now := set(self.pids(role))) == len(set(old)) and not now & set(old), what=what or f'another {role}')
+
     def until(self, check, seconds=20.0, what=''):
-        """Polls until check() is true. The bound is there so that a hang becomes a failure, not as a measure of speed."""
-        seconds *= SLOW
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                if check():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.02)
-        raise AssertionError(f'did not happen in {seconds} s: {what}\n{self.tail()}')
+        until(check, seconds * SLOW, what, self.tail)
 
     def end(self):
         """Ends the processes; state, manifests and log stay."""
-        if self.proc and self.proc.poll() is None:
-            self.proc.send_signal(signal.SIGTERM)
-            try:
-                self.proc.wait(40 * SLOW)
-            except subprocess.TimeoutExpired:
-                self.proc.kill()
-                self.proc.wait()
+        if self.proc:
+            end_processes(self.proc)
 
     def stop(self, keep_state=False):
         self.end()
@@ -212,9 +261,9 @@ def read_answer(s, method='GET'):
 CLASS = {'apiVersion': 'networking.k8s.io/v1', 'kind': 'IngressClass', 'metadata': {'name': 'sluice'}, 'spec': {'controller': 'sluice.dev/ingress-controller'}}
 
 
-def service(name, ports, ns='default', port=80, address='127.0.0.1', conditions=None):
-    """A Service and its EndpointSlice; ports: the endpoints' port numbers (one slice entry each needs its own slice, so several slices)."""
-    out = [{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name, 'namespace': ns}, 'spec': {'ports': [{'name': 'http', 'port': port}]}}]
+def service(name, ports, ns='default', port=80, address='127.0.0.1', conditions=None, protocol=None):
+    """A Service and its EndpointSlice; protocol: the port's appProtocol; ports: the endpoints' port numbers (one slice entry each needs its own slice, so several slices)."""
+    out = [{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name, 'namespace': ns}, 'spec': {'ports': [{'name': 'http', 'port': port} | ({'appProtocol': protocol} if protocol else {})]}}]
     for i, p in enumerate(ports):
         out.append({'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice',
                     'metadata': {'name': f'{name}-{i}', 'namespace': ns, 'labels': {'kubernetes.io/service-name': name}}, 'addressType': 'IPv6' if ':' in address else 'IPv4',
@@ -255,7 +304,7 @@ def tls_secret(name, cert, key, ns='default'):
     return {'apiVersion': 'v1', 'kind': 'Secret', 'type': 'kubernetes.io/tls', 'metadata': {'name': name, 'namespace': ns}, 'data': {'tls.crt': b64(cert), 'tls.key': b64(key)}}
 
 
-def sluice(*args, seconds=60):
+def sluice(*args, seconds=60 * SLOW):
     """Runs the tool to its end: (exit code, stdout, stderr)."""
     p = subprocess.run([os.path.join(BIN, 'sluice'), *map(str, args)], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     return p.returncode, p.stdout, p.stderr
@@ -264,8 +313,8 @@ def sluice(*args, seconds=60):
 class Origin:
     """tests/tools/origin.c: COUNT listeners that answer "INDEX COUNT GENERATION"."""
 
-    def __init__(self, count=1):
-        self.proc = subprocess.Popen([os.path.join(TOOLS, 'origin'), '0', str(count)], stdout=subprocess.PIPE)
+    def __init__(self, count=1, address='127.0.0.1'):
+        self.proc = subprocess.Popen([os.path.join(TOOLS, 'origin'), '0', str(count), address], stdout=subprocess.PIPE)
         self.ports = [int(p) for p in self.proc.stdout.readline().split()]
 
     def stop(self):
@@ -290,6 +339,11 @@ class Load:
     def result(self):
         out, _ = self.proc.communicate()
         return json.loads(out.strip().split('\n')[-1])
+
+    def finish(self):
+        """Enough: nothing new is asked, and what is under way is answered. What there is to see has happened, however long that took."""
+        self.proc.send_signal(signal.SIGTERM)
+        return self.result()
 
     def stop(self):
         if self.proc.poll() is None:

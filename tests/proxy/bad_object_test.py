@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, Gateway, Origin, ingress, read_answer, service, slurp  # noqa: E402
+from lib.gateway import CLASS, PATIENCE, Gateway, Origin, ingress, read_answer, service, slurp  # noqa: E402
 
 COUNT, BAD = 1000, 500
 
@@ -31,7 +31,7 @@ class BadObject(unittest.TestCase):
     def statuses(self, gw, path):
         """Of every host, on one connection."""
         out = []
-        with socket.create_connection(('127.0.0.1', gw.http), timeout=10) as s:
+        with socket.create_connection(('127.0.0.1', gw.http), timeout=PATIENCE) as s:
             for i in range(COUNT):
                 s.sendall(f'GET {path} HTTP/1.1\r\nHost: {host(i)}\r\n\r\n'.encode())
                 out.append(read_answer(s)[0])
@@ -43,6 +43,7 @@ class BadObject(unittest.TestCase):
             self.assertEqual(self.statuses(gw, '/'), [200] * COUNT)
             # Of the bad one: the rule that cannot be honoured answers its error, the others are served.
             self.assertEqual(gw.get('/absent', host=host(BAD))[0], 503)
+            gw.until(lambda: all(f'"reason":"{reason}"' in '\n'.join(gw.lines()) for reason in ('InvalidPath', 'InvalidHost', 'BackendNotFound')), what='all of it is told')
             log = slurp(gw.log_path)
             for reason in ('InvalidPath', 'InvalidHost', 'BackendNotFound'):
                 line = next((line for line in log.split('\n') if f'"reason":"{reason}"' in line), '')
@@ -58,8 +59,8 @@ class BadObject(unittest.TestCase):
             gw.until(lambda: gw.get('/', host=host(COUNT - 1))[0] == 200, what='the last Ingress answers')
             self.assertEqual(self.statuses(gw, '/'), [200] * COUNT)
             self.assertEqual(gw.get('/', host='broken.example.com')[0], 404)
-            said = [json.loads(line) for line in slurp(gw.log_path).split('\n') if '"name":"broken"' in line]
-            self.assertTrue(any(line.get('field', '').startswith('spec.rules') for line in said), said)
+            said = lambda: [json.loads(line) for line in gw.lines() if '"name":"broken"' in line]
+            gw.until(lambda: any(line.get('field', '').startswith('spec.rules') for line in said()), what='the log names the field')
 
 
 if __name__ == '__main__':

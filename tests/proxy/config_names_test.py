@@ -76,11 +76,14 @@ def reason(answer):
 
 class Timeouts(unittest.TestCase):
     def test_of_the_client(self):
-        with RawUpstream() as up, Gateway(objects(up.port), admin=False, config='timeouts: {requestHeader: 300ms, requestBodyIdle: 300ms, keepAlive: 300ms}') as gw:
+        # One at a time: where one is looked at, the others leave the test all the time it needs.
+        with RawUpstream() as up, Gateway(objects(up.port), admin=False, config='timeouts: {requestHeader: 300ms}') as gw:
             answer = ask(gw, HEAD)
             self.assertEqual((answer[0], reason(answer)), (408, 'request_header_timeout'))
+        with RawUpstream() as up, Gateway(objects(up.port), admin=False, config='timeouts: {requestBodyIdle: 300ms}') as gw:
             answer = ask(gw, b'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n12345')
             self.assertEqual((answer[0], reason(answer)), (408, 'request_body_timeout'))
+        with RawUpstream() as up, Gateway(objects(up.port), admin=False, config='timeouts: {keepAlive: 300ms}') as gw:
             with gw.connect() as s:
                 s.sendall(HEAD + b'\r\n')
                 self.assertEqual(read_answer(s)[0], 200)
@@ -95,11 +98,11 @@ class Timeouts(unittest.TestCase):
                 answer = gw.get('/')
                 self.assertEqual((answer[0], reason(answer)), (504, 'request_timeout'))
         with Unreachable() as unreachable:
-            # Which of two timers in the gateway fires: by default upstreamConnect is longer than the request's second.
-            with Gateway(objects(unreachable.port), admin=False, config='timeouts: {upstreamConnect: 50ms, request: 1s}') as gw:
+            # Which of two timers in the gateway fires: by default upstreamConnect is longer (2s) than the request here.
+            with Gateway(objects(unreachable.port), admin=False, config='timeouts: {upstreamConnect: 50ms, request: 1900ms}') as gw:
                 answer = gw.get('/')
                 self.assertEqual((answer[0], reason(answer)), (504, 'connect_timeout'))
-            with Gateway(objects(unreachable.port), admin=False, config='timeouts: {request: 1s}') as gw:
+            with Gateway(objects(unreachable.port), admin=False, config='timeouts: {upstreamConnect: 5m, request: 1s}') as gw:
                 answer = gw.get('/')
                 self.assertEqual((answer[0], reason(answer)), (504, 'request_timeout'))
 
@@ -260,7 +263,7 @@ class Objects(unittest.TestCase):
 
     def test_workers(self):
         with RawUpstream() as up, Gateway(objects(up.port), admin=False, workers=None, config='workers: 3') as gw:
-            self.assertEqual(len(gw.pids('worker')), 3)
+            gw.until(lambda: len(gw.pids('worker')) == 3, what='three workers')
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from lib.gateway import CLASS, Gateway, ingress, service  # noqa: E402
 from lib.raw_http import Cut, Malformed, RawUpstream, Reader  # noqa: E402
 
 CASES = h1_cases.read(os.path.join(HERE, "h1_cases.txt"))
-PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "10"))  # a hang becomes a failure; nothing waits so long that works
+PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "60"))  # a hang becomes a failure; nothing waits so long that works
 # How long nothing has to happen where nothing should: the connection stays open, the upstream gets nothing.
 QUIET = 0.05
 LOCAL = (200, 204, 400, 403, 404, 405, 426, 501, 503)

@@ -3,6 +3,7 @@
 more a token) that counts are exact on any machine."""
 import json
 import os
+import shutil
 import sys
 import unittest
 
@@ -41,9 +42,10 @@ class RateLimits(unittest.TestCase):
         return [self.ask(host, headers)[0] for _ in range(count)]
 
     def in_force(self, name, objects, host, check):
-        """Writes the manifests and waits for an answer that shows them; that one has taken a token if it was not refused."""
+        """Writes the manifests and waits for an answer that shows them; that one has taken a token if it was not refused. Then both workers have them."""
         self.gw.write(name, objects)
         self.gw.until(lambda: check(self.ask(host)), what=f'{name} is in force')
+        self.gw.settled()
 
     def test_hit_changed_deleted(self):
         self.in_force('r.json', [route_to('life')], 'life.example', lambda a: a[0] == 200)
@@ -58,7 +60,7 @@ class RateLimits(unittest.TestCase):
         self.assertTrue(3500 < int(headers['retry-after']) <= 3600, headers)
         self.assertTrue(headers['ratelimit'].startswith('"life.all";r=0;t='), headers)
         self.assertIn('rate_limited', json.dumps(json.loads(body)))
-        self.assertIn('decision="limited"', [line for line in self.gw.metrics().splitlines() if 'sluice_rate_limit_decisions_total{' in line and '"default/life/all"' in line and 'limited' in line][0])
+        self.gw.until(lambda: 'sluice_rate_limit_decisions_total{limit="default/life/all",decision="limited"} ' in self.gw.metrics(), what='it is counted')
 
         # Two tokens more: the bucket is the same one.
         self.in_force('p.json', [policy('life', ('sluice.dev', 'Route', 'life'), [{**limit, 'burst': 5}])], 'life.example', lambda a: a[0] == 200)
@@ -69,6 +71,7 @@ class RateLimits(unittest.TestCase):
 
         self.gw.remove('p.json')
         self.gw.until(lambda: self.ask('life.example')[0] == 200, what='the policy is gone')
+        self.gw.settled()
         self.assertEqual(set(self.statuses('life.example', 10)), {200})
         self.assertNotIn('ratelimit', self.ask('life.example')[1])
 
@@ -76,6 +79,7 @@ class RateLimits(unittest.TestCase):
         rules = [{'name': n, 'matches': [{'path': {'type': 'PathPrefix', 'value': '/' + n}}], 'backendRefs': [{'name': 'web', 'port': 80}]} for n in ('login', 'free')]
         self.gw.write('section.json', [route('section', ['section.example'], rules), policy('section', ('sluice.dev', 'Route', 'section', 'login'), [{'name': 'a', **HOUR}])])
         self.gw.until(lambda: self.ask('section.example', path='/login')[0] == 429, what='the rule is limited')
+        self.gw.settled()
         self.assertEqual({self.ask('section.example', path='/free')[0] for _ in range(5)}, {200})
 
     def test_namespace_and_ingress_apply_together(self):
@@ -103,12 +107,13 @@ class RateLimits(unittest.TestCase):
         shadow = policy('shadow', ('sluice.dev', 'Route', 'shadowed'), [{'name': 's', **HOUR}], mode='Shadow')
         self.gw.write('class.json', [other, of_class('keyed'), route_to('shadowed'), by_key, exempt, shadow])
         self.gw.until(lambda: self.ask('keyed.example', [('x-key', 'probe')])[0] == 429, what='the class is limited')
+        self.gw.settled()
         for key in ('a', 'b'):
             self.assertEqual(self.statuses('keyed.example', 2, [('x-key', key)]), [200, 429], key)
         self.assertEqual(set(self.statuses('keyed.example', 3)), {200}, 'without the header it is not counted')
         self.gw.until(lambda: self.ask('shadowed.example')[0] == 200, what='the route is there')
         self.assertEqual(set(self.statuses('shadowed.example', 5)), {200})
-        self.assertTrue(any('decision="shadowed"' in line and '"default/shadow/s"' in line and not line.endswith(' 0') for line in self.gw.metrics().splitlines()))
+        self.gw.until(lambda: any('decision="shadowed"' in line and '"default/shadow/s"' in line and not line.endswith(' 0') for line in self.gw.metrics().splitlines()), what='it is counted')
 
     def test_unreadable_policy_closes_what_it_targets(self):
         self.in_force('closed.json', [route_to('closed'), route_to('open')], 'open.example', lambda a: a[0] == 200)
@@ -116,7 +121,7 @@ class RateLimits(unittest.TestCase):
         self.in_force('broken.json', [broken], 'closed.example', lambda a: a[0] == 500)
         self.assertIn('rule_invalid', self.ask('closed.example')[2].decode())
         self.assertEqual(self.ask('open.example')[0], 200)
-        self.assertIn('spec.limits[1].requests', slurp(self.gw.log_path), 'the log names object and field')
+        self.gw.until(lambda: 'spec.limits[1].requests' in slurp(self.gw.log_path), what='the log names object and field')
         self.gw.remove('broken.json')
         self.gw.until(lambda: self.ask('closed.example')[0] == 200, what='the policy is gone')
 
@@ -128,8 +133,8 @@ class Example(unittest.TestCase):
                 folder = os.path.join(ROOT, 'examples', folder)
                 for name in sorted(os.listdir(folder)):
                     if name.endswith('.yaml'):
-                        with open(os.path.join(gw.folder, name), 'w') as f:
-                            f.write(slurp(os.path.join(folder, name)))
+                        shutil.copy(os.path.join(folder, name), os.path.join(gw.folder, name + '~'))
+                        os.rename(os.path.join(gw.folder, name + '~'), os.path.join(gw.folder, name))
             gw.until(lambda: 'ratelimit-policy' in gw.get('/', host='shop.localhost')[1], what='the example limits the quickstart')
             self.assertNotIn('RateLimitPolicy', slurp(gw.log_path), 'no problem of it is told')
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Processes die, hang and are replaced; nobody is refused. Environment: KILLS (100)."""
+import contextlib
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import BIN, CLASS, Gateway, Load, Origin, ingress, read_answer, service, slurp  # noqa: E402
+from lib.gateway import BIN, CLASS, PATIENCE, Gateway, Load, Origin, ingress, read_answer, service, slurp  # noqa: E402
 
 KILLS = int(os.environ.get('KILLS', '100'))
 
@@ -29,7 +30,7 @@ class Dialer(threading.Thread):
     def run(self):
         while self.go:
             try:
-                s = socket.create_connection(('127.0.0.1', self.port), timeout=10)
+                s = socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE)
             except OSError:
                 self.refused += 1
                 continue
@@ -52,16 +53,15 @@ class Supervision(unittest.TestCase):
                 d.start()
             killed = 0
             while killed < KILLS:
-                gw.until(lambda: gw.pids('worker'), what='a worker to kill')
                 workers = gw.pids('worker')
-                try:
-                    os.kill(workers[killed % len(workers)], signal.SIGKILL)
-                    killed += 1
-                except (ProcessLookupError, ZeroDivisionError, IndexError):
-                    pass
+                if workers:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(workers[killed % len(workers)], signal.SIGKILL)
+                        killed += 1
                 time.sleep(0.05)
             gw.until(lambda: len(gw.pids('worker')) == 2, what='two workers again')
-            time.sleep(0.3)
+            # So few that they say only: the dialers were at it all the time.
+            gw.until(lambda: sum(d.answered for d in dialers) > 100, what='a hundred answers')
             for d in dialers:
                 d.go = False
             for d in dialers:
@@ -69,7 +69,6 @@ class Supervision(unittest.TestCase):
             answered, lost, refused = (sum(getattr(d, k) for d in dialers) for k in ('answered', 'lost', 'refused'))
             print(f'{killed} kills: {answered} answered, {lost} lost with their worker, {refused} refused')
             self.assertEqual(refused, 0)
-            self.assertGreater(answered, 100)
             # Each kill can take at most what was open on it: one request per dialer.
             self.assertLessEqual(lost, killed * len(dialers))
             self.assertEqual(gw.get('/')[0], 200)
@@ -78,18 +77,19 @@ class Supervision(unittest.TestCase):
         with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
             before = gw.pids('worker')
             os.kill(before[0], signal.SIGSTOP)
-            gw.until(lambda: before[0] not in gw.pids('worker') and len(gw.pids('worker')) == 2, 15, 'the stopped worker is replaced')
+            gw.until(lambda: len(now := gw.pids('worker')) == 2 and before[0] not in now, what='the stopped worker is replaced')
             for _ in range(20):
                 self.assertEqual(gw.get('/')[0], 200)
 
     def test_agent_and_control_plane_die_without_effect(self):
         with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=1) as gw:
-            load = Load('rate', gw.http, 'a.example', '/6', 500, 4, 8)
+            load = Load('rate', gw.http, 'a.example', '/6', 500, 300, 8)
             for role in ('agent', 'controlplane'):
                 victim = gw.pids(role)[0]
                 os.kill(victim, signal.SIGKILL)
-                gw.until(lambda: gw.pids(role) and gw.pids(role)[0] != victim, 15, f'{role} is back')
-            result = load.result()
+                gw.until(lambda: any(pid != victim for pid in gw.pids(role)), what=f'{role} is back')
+            time.sleep(1)  # the load meets what the new ones do first, too
+            result = load.finish()
             self.assertEqual(result['failed'], 0, result)
             # And the new pair still takes changes.
             gw.write('more.json', [ingress('more', 'b.example', 'web')])
@@ -145,16 +145,17 @@ class DataPlane:
     """sluice-dataplane alone on a state folder, with no control plane to be found. As a context: the port it listens on; `usable` False: none is waited for."""
 
     def __init__(self, gw, state, usable=True):
+        self.gw, self.usable, self.before = gw, usable, gw.tail(1000).count('not reachable')
         self.proc = subprocess.Popen([os.path.join(BIN, 'sluice-dataplane'), '--socket', os.path.join(gw.work, 'nobody.sock'), '--state', state, '--foreground'],
                                      stdout=subprocess.DEVNULL, stderr=gw.log)
-        self.gw, self.usable, self.before = gw, usable, gw.tail(1000).count('not reachable')
 
     def __enter__(self):
         if not self.usable:
             self.gw.until(lambda: self.gw.tail(1000).count('not reachable') > self.before, what='it looks for a control plane')
             return None
-        self.gw.until(lambda: sockets_of(self.proc.pid), what='it listens')
-        return sockets_of(self.proc.pid).pop()
+        found = set()
+        self.gw.until(lambda: found.update(sockets_of(self.proc.pid)) or found, what='it listens')
+        return found.pop()
 
     def __exit__(self, *_):
         self.proc.terminate()

@@ -59,6 +59,7 @@ class TicketKeys(unittest.TestCase):
     def change(self, entries, *gateways):
         """Other keys, and they are in force in every worker."""
         for gw in gateways:
+            gw.settled()
             before = generation(gw)
             gw.write('tickets.json', [keys(entries)])
             gw.until(lambda: generation(gw) > before, what='the changed Secret is in force')
@@ -100,17 +101,21 @@ class TicketKeys(unittest.TestCase):
         none.write('tickets.json', [keys({0: key})])
         none.configure(CONFIG)
         none.until(lambda: self.resumed_somewhere(none, sessions), what='the option is taken')
+        none.settled()
         before = generation(none)
         none.configure('')
         none.until(lambda: generation(none) > before, what='the option is gone')
         self.assertFalse(self.resumed(none, sessions), 'its own again')
         # Bytes of the key are where certificates' keys are, and nowhere else.
-        state = os.path.join(one.state, 'last-good')
-        kept = {}
-        for name in os.listdir(state):
-            with open(os.path.join(state, name), 'rb') as f:
-                kept[name] = key in f.read()
-        self.assertIn(True, kept.values())
+        state, kept = os.path.join(one.state, 'last-good'), {}
+
+        def written():
+            kept.clear()
+            for name in os.listdir(state):
+                with open(os.path.join(state, name), 'rb') as f:
+                    kept[name] = key in f.read()
+            return True in kept.values()
+        one.until(written, what='the keys are on disk')
         self.assertEqual(kept, {name: 'secrets' in name for name in kept})
         for text in (key[16:48].hex(), base64.b64encode(key).decode()[:40]):
             self.assertNotIn(text, slurp(one.log_path))

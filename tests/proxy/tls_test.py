@@ -7,18 +7,17 @@ import socket
 import ssl
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, Gateway, Origin, ingress, make_certificate, read_answer, service, slurp, tls_secret  # noqa: E402
+from lib.gateway import CLASS, PATIENCE, Gateway, Origin, ingress, make_certificate, read_answer, service, slurp, tls_secret  # noqa: E402
 
 
 def shown(port, name):
     """The certificate (DER) that is served for a name."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(socket.create_connection(('127.0.0.1', port), timeout=10), server_hostname=name) as s:
+    with context.wrap_socket(socket.create_connection(('127.0.0.1', port), timeout=PATIENCE), server_hostname=name) as s:
         return s.getpeercert(True)
 
 
@@ -42,16 +41,15 @@ class LastGood(unittest.TestCase):
                 self.assertEqual(shown(gw.https, 'a.example'), expected)
                 for worker in gw.pids('worker'):
                     os.kill(worker, signal.SIGKILL)
-                    gw.until(lambda: worker not in gw.pids('worker') and gw.pids('worker'), what='another worker')
+                    gw.until(lambda: (now := gw.pids('worker')) and worker not in now, what='another worker')
                 self.assertEqual(shown(gw.https, 'a.example'), expected, 'after a crash of the worker')
                 for agent in gw.pids('agent'):
                     os.kill(agent, signal.SIGKILL)
                 gw.until(lambda: 'sluice_certificates_last_good 1' in gw.metrics(), what='another agent')
                 self.assertEqual(shown(gw.https, 'a.example'), expected, 'after a crash of the agent')
                 gw.until(lambda: os.path.exists(os.path.join(gw.state, 'last-good', 'manifest')), what='state on disk')
-                time.sleep(1.5)  # one write a second
                 for turn in range(2):
-                    gw.stop(keep_state=True)
+                    gw.stop(keep_state=True)  # which waits for the disk
                     gw.start()
                     gw.until(lambda: 'sluice_control_plane_connected 1' in gw.metrics(), what='both planes')
                     self.assertEqual(shown(gw.https, 'a.example'), expected, f'after restart {turn}')
@@ -88,7 +86,7 @@ class Tls(unittest.TestCase):
     def connect(self, sni):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context.wrap_socket(socket.create_connection(('127.0.0.1', self.gw.https), timeout=10), server_hostname=sni)
+        return context.wrap_socket(socket.create_connection(('127.0.0.1', self.gw.https), timeout=PATIENCE), server_hostname=sni)
 
     def test_hosts_of_other_settings_are_misdirected(self):
         for sni, host, expected in [

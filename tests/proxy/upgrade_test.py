@@ -9,13 +9,18 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, Gateway, Origin, ingress, read_answer, service  # noqa: E402
+from lib.gateway import CLASS, PATIENCE, SLOW, Gateway, Origin, ingress, read_answer, service  # noqa: E402
 
 UPGRADES = int(os.environ.get('UPGRADES', '5'))
 
 
 def objects(port):
     return [CLASS] + service('web', [port]) + [ingress('web', 'a.example', 'web')]
+
+
+# What a draining worker grants a client between two requests: so long until the connection ends, and so long again until what still comes is answered by a reset. A
+# client that the machine held up for longer has lost its claim. A little less than the second that it is.
+GRANTED = 0.9
 
 
 class Dialer(threading.Thread):
@@ -28,7 +33,7 @@ class Dialer(threading.Thread):
     def run(self):
         while self.go:
             try:
-                with socket.create_connection(('127.0.0.1', self.port), timeout=20) as s:
+                with socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE) as s:
                     s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n')
                     status, _, _ = read_answer(s)
                 if status == 200:
@@ -42,20 +47,22 @@ class Dialer(threading.Thread):
 class KeepAlive(threading.Thread):
     """Requests on one connection with pauses between them, as RFC 9112 9.3.1 and 9.6 allow: a new connection after `Connection: close`; a connection that
     ended cleanly before the answer's first byte, and had carried a request before, is replaced and the request sent once more. Everything else is a failure: a
-    reset, a cut answer, an end on a fresh connection, another status. Nobody listening any more ends it (`gone`)."""
+    reset, a cut answer, an end on a fresh connection, another status; unless the next request came later than any worker waits. Nobody listening any more ends it (`gone`)."""
 
     def __init__(self, port, pause):
         super().__init__(daemon=True)
         self.port, self.pause, self.failed, self.answered, self.repeated, self.go, self.gone = port, pause, [], 0, 0, True, False
 
     def run(self):
-        sock, used = None, False
+        sock, used, last, sent = None, False, 0.0, 0.0  # last: when the last request began
         try:
             while self.go:
                 if sock is None:
-                    sock, used = socket.create_connection(('127.0.0.1', self.port), timeout=20), False
+                    sock, used = socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE), False
+                began = sent = time.monotonic()
                 try:
                     sock.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+                    sent = time.monotonic()
                     if not sock.recv(1, socket.MSG_PEEK) and used:
                         self.repeated += 1
                         sock.close()
@@ -63,13 +70,14 @@ class KeepAlive(threading.Thread):
                         continue
                     status, headers, _ = read_answer(sock)
                 except OSError as e:
-                    self.failed.append(f'{e!r} on a {"used" if used else "fresh"} connection')
+                    if not used or sent - last < 2 * GRANTED:
+                        self.failed.append(f'{e!r} on a {"used" if used else "fresh"} connection')
                     sock.close()
                     sock = None
                     continue
                 if status != 200:
                     self.failed.append(status)
-                self.answered, used = self.answered + 1, True
+                self.answered, used, last = self.answered + 1, True, began
                 if headers.get('connection') == 'close':
                     sock.close()
                     sock = None
@@ -93,62 +101,70 @@ class Upgrade(unittest.TestCase):
             clients = [KeepAlive(gw.http, pause) for pause in PAUSES]
             for c in clients:
                 c.start()
+            gw.until(lambda: all(c.answered for c in clients), what='every client is served')
             for _ in range(UPGRADES):
-                before = set(gw.pids('worker'))
+                before = gw.pids('worker')
                 os.kill(gw.pids('master')[0], signal.SIGUSR2)
-                gw.until(lambda: len(gw.pids('worker')) == 2 and not before & set(gw.pids('worker')), 20, 'new workers and only those')
+                gw.replaced('worker', before, 'new workers and only those')
             for c in clients:
                 c.go = False
             for c in clients:
                 c.join()
             print(f'{UPGRADES} new binaries: {sum(c.answered for c in clients)} answered, {sum(c.repeated for c in clients)} sent again')
             self.assertEqual(sum((c.failed for c in clients), []), [])
-            self.assertTrue(all(c.answered for c in clients))
 
     def test_end_under_load(self):
         """SIGTERM: connections that stay and new ones, until nobody listens. Refused is the only end."""
-        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2, config='timeouts: {drain: 4s}\n') as gw:
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2, config=f'timeouts: {{drain: {4 * SLOW:.0f}s}}\n') as gw:
             clients, dialers = [KeepAlive(gw.http, pause) for pause in PAUSES], [Dialer(gw.http) for _ in range(3)]
             for c in clients + dialers:
                 c.start()
-            time.sleep(0.5)
+            gw.until(lambda: all(c.answered for c in clients + dialers), what='everybody is served')
             os.kill(gw.pids('master')[0], signal.SIGTERM)
-            gw.until(lambda: not gw.pids('worker'), 20, 'workers end')
+            gw.until(lambda: not gw.pids('worker'), what='workers end')
             for c in clients + dialers:
                 c.go = False
             for c in clients + dialers:
                 c.join()
             refused = [f for c in clients + dialers for f in c.failed if f == 'refused' or 'ConnectionRefused' in str(f)]
             print(f'end: {sum(c.answered for c in clients + dialers)} answered, {sum(c.repeated for c in clients)} sent again, {len(refused)} refused at last')
-            self.assertEqual([f for c in clients + dialers for f in c.failed if f not in refused], [])
+            # The kernel resets what completes its handshake between a listener's last accept and its end: it refuses a moment too late.
+            late = [f for c in clients + dialers for f in c.failed if 'ConnectionReset' in str(f) and str(f).endswith('on a fresh connection')]
+            self.assertLessEqual(len(late), 2, 'one for each worker')
+            self.assertEqual([f for c in clients + dialers for f in c.failed if f not in refused and f not in late], [])
 
     def test_requests_into_closing_connections(self):
-        """Whenever an idle connection's next request comes, it is answered, or the connection ended cleanly before it: never a reset."""
+        """Whenever an idle connection's next request comes, it is answered, or the connection ended cleanly before it: never a reset, unless it came later than any
+        worker waits."""
         with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
             socks = []
             for _ in range(60):
-                s = socket.create_connection(('127.0.0.1', gw.http), timeout=20)
+                s = socket.create_connection(('127.0.0.1', gw.http), timeout=PATIENCE)
                 s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
                 self.assertEqual(read_answer(s)[0], 200)
                 socks.append(s)
+            begin, answered, ended, late = time.monotonic(), [], 0, 0
             os.kill(gw.pids('master')[0], signal.SIGTERM)
-            begin, answered, ended = time.monotonic(), 0, 0
             for i, s in enumerate(socks):
                 time.sleep(max(0.0, begin + i * 0.03 - time.monotonic()))
-                s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
-                if not s.recv(1, socket.MSG_PEEK):
+                try:
+                    s.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+                    whole = s.recv(1, socket.MSG_PEEK)
+                except ConnectionError:
+                    self.assertGreater(time.monotonic() - begin, 2 * GRANTED, 'reset')
+                    late += 1
+                    continue
+                if not whole:
                     ended += 1
-                else:
-                    status, headers, _ = read_answer(s)
-                    self.assertEqual(status, 200)
-                    if headers.get('connection') == 'close':
-                        self.assertEqual(s.recv(1), b'')
-                    else:
-                        self.assertLess(i, 30, 'the worker drains by now')
-                    answered += 1
+                    continue
+                self.assertEqual(read_answer(s)[0], 200)
+                answered.append(s)
+            for s in answered:  # with Connection: close, or for its silence: the worker did not know of its end yet
+                self.assertEqual(s.recv(1), b'')
+            for s in socks:
                 s.close()
-            print(f'into closing connections: {answered} answered, {ended} ended before')
-            self.assertGreater(answered, 0)
+            print(f'into closing connections: {len(answered)} answered, {ended} ended before, {late} came too late')
+            self.assertTrue(answered)
 
     def test_new_binary_loses_nothing(self):
         with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
@@ -158,10 +174,10 @@ class Upgrade(unittest.TestCase):
             for d in dialers:
                 d.start()
             for _ in range(UPGRADES):
-                before = set(gw.pids('worker'))
+                before = gw.pids('worker')
                 os.kill(master, signal.SIGUSR2)
-                gw.until(lambda: len(gw.pids('worker')) == 2 and not before & set(gw.pids('worker')), 20, 'new workers and only those')
-                self.assertEqual(gw.pids('master'), [master], 'the same process')
+                gw.replaced('worker', before, 'new workers and only those')
+                gw.until(lambda: gw.pids('master') == [master], what='the same process')
             for d in dialers:
                 d.go = False
             for d in dialers:
@@ -176,12 +192,19 @@ class Upgrade(unittest.TestCase):
             gw.until(lambda: gw.get('/', host='b.example')[0] == 200, what='a change after the upgrade')
 
     def test_drain_finishes_what_runs(self):
-        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=2) as gw:
-            with socket.create_connection(('127.0.0.1', gw.http), timeout=20) as s:
+        # One worker: that it answers another client with "close" says that it has heard of the end. Readiness is off a moment earlier.
+        def another_is_told(gw):
+            with socket.create_connection(('127.0.0.1', gw.http), timeout=PATIENCE) as other:
+                other.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+                return read_answer(other)[1].get('connection') == 'close'
+
+        with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=1) as gw:
+            with socket.create_connection(('127.0.0.1', gw.http), timeout=PATIENCE) as s:
                 s.sendall(b'GET / HTTP/1.1\r\nHost: a.exa')
-                time.sleep(0.2)
+                gw.until(lambda: '\nsluice_connections_active 1\n' in gw.metrics(), what='a worker has the connection')
                 os.kill(gw.pids('master')[0], signal.SIGTERM)
                 gw.until(lambda: gw.get('/readyz', port=gw.admin)[0] == 503, what='readiness is off')
+                gw.until(lambda: another_is_told(gw), what='the worker drains')
                 s.sendall(b'mple\r\n\r\n')
                 status, headers, _ = read_answer(s)
                 self.assertEqual(status, 200)

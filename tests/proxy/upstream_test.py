@@ -122,6 +122,7 @@ class ExternalName(unittest.TestCase):
             objects = [CLASS] + external('local', 'localhost', backend.port) + external('never', 'never.invalid', backend.port) + external('zero', '0.0.0.0', backend.port)
             # A folder of manifests may lead to loopback, as its EndpointSlices may.
             with Gateway(objects, config='allowExternalName: true') as gw:
+                gw.until(lambda: gw.get('/', host='local.example')[0] == 200, what='the name is resolved')
                 status, _, body = gw.get('/', host='local.example')
                 self.assertEqual((status, body), (200, b'plain local.example'), 'the Host stays the client\'s')
                 status, _, body = gw.get('/', host='never.example')

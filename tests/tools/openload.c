@@ -4,7 +4,7 @@
 //                                                             x-generation, the request header the origin saw and the origin's index must belong together
 //   openload new  PORT HOST PATH SECONDS CONNECTIONS          a new connection for each request (closed loop)
 //   openload idle PORT HOST PATH COUNT                        COUNT connections, one request each, then held until stdin closes
-// Prints one JSON line: requests, failed (of them: mixed), first_failure (what went wrong first, and when), issued (how many requests were due and
+// SIGTERM ends it before its time, as if that were over. Prints one JSON line: requests, failed (of them: mixed), first_failure (what went wrong first, and when), issued (how many requests were due and
 // sent: fewer than rate x seconds means that this client could not keep its rate), p50/p90/p99/p99.9 in microseconds, seconds, and for swap how many
 // generations were seen.
 #define _GNU_SOURCE
@@ -32,6 +32,10 @@ static uint64_t g_expect, g_failed, g_done, *g_lat, g_cap, g_mixed, g_last, g_ch
 static int g_swap;
 static char g_first[160];
 static uint64_t g_start;
+static volatile sig_atomic_t g_enough;
+static void enough(int signal) { (void)signal; g_enough = 1; }
+// How long an answer is waited for at the end: it makes a hang a failure and is no measure.
+#define GRACE_NS 60000000000u
 
 // Counts a failure; the first one is kept in words. They are our own or made of printable characters, so that they need no escape in JSON.
 __attribute__((format(printf, 1, 2))) static void failed(const char *format, ...) {
@@ -135,6 +139,7 @@ static void report(double seconds) {
 int main(int argc, char **argv) {
   if (argc < 6) return 2;
   signal(SIGPIPE, SIG_IGN);
+  if (strcmp(argv[1], "idle")) signal(SIGTERM, enough);
   g_port = atoi(argv[2]);
   int fresh = !strcmp(argv[1], "new"), idle = !strcmp(argv[1], "idle");
   g_swap = !strcmp(argv[1], "swap");
@@ -153,7 +158,7 @@ int main(int argc, char **argv) {
       c.busy = 1;
       g_issued++;
       if (send(c.fd, g_request, g_request_size, MSG_NOSIGNAL) < 0) { failed("send: %s", strerror(errno)); continue; }
-      struct timeval tv = {.tv_sec = 5}; setsockopt(c.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+      struct timeval tv = {.tv_sec = 60}; setsockopt(c.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
       int r = 0;
       while (r == 0) { ssize_t k = recv(c.fd, g_buffer, 1, MSG_PEEK); if (k <= 0) { r = broken(k ? strerror(errno) : "closed instead of an answer"); break; } r = take(&c); }
       if (r < 0) failed("%s", g_why); else g_done++;
@@ -176,16 +181,17 @@ int main(int argc, char **argv) {
     epoll_ctl(g_epoll, EPOLL_CTL_ADD, timer, &te);
     start = now_ns(); end = start + (uint64_t)(seconds * 1e9);
   }
-  uint64_t in_flight = fresh ? (uint64_t)n : 0, grace = end + 3000000000u;
+  uint64_t in_flight = fresh ? (uint64_t)n : 0, grace = end + GRACE_NS;
   for (;;) {
     uint64_t t = now_ns();
+    if (g_enough && t < end) { end = t; grace = end + GRACE_NS; }
     if (t >= grace || (t >= end && !in_flight)) break;
     if (!fresh && t < end) {
       uint64_t should = (uint64_t)((double)(t - start) * rate / 1e9);
       while (g_issued < should && free_head >= 0) {
         struct conn *c = &cs[free_head];
         free_head = c->next_free;
-        ask(c, start + (uint64_t)((double)g_issued * 1e9 / rate));
+        ask(c, start + (uint64_t)((double)(g_issued + 1) * 1e9 / rate));
         in_flight++;
       }
       uint64_t next = start + (uint64_t)((double)(g_issued + 1) * 1e9 / rate);
@@ -210,7 +216,7 @@ int main(int argc, char **argv) {
       } else release(cs, (int)(c - cs), &free_head, &free_tail);
     }
   }
-  for (uint64_t i = 0; i < in_flight; i++) failed("no answer in the 3 s after the end");
+  for (uint64_t i = 0; i < in_flight; i++) failed("no answer in the minute after the end");
   report((double)(now_ns() - start) / 1e9);
   free(cs);
   return 0;

@@ -33,12 +33,22 @@ void decode_value_matches(const JsonNode& match, std::string_view key, std::vect
       });
 }
 
+void decode_grpc(const JsonNode& node, store::GrpcMatch& out) {
+  const int type = node.choice("type", {"Exact", "RegularExpression"}, 0);
+  if (type >= 0) out.type = static_cast<store::GrpcMatch::Type>(type);
+  out.service = node.string("service", 256);
+  out.method = node.string("method", 256);
+  if (out.service.empty() && out.method.empty()) node.error("service", "is required, or method");
+}
+
 void decode_match(const JsonNode& node, store::RouteMatch& out, bool& rule_invalid) {
   node.object("path", [&](const JsonNode& path) {
     const int type = path.choice("type", {"Exact", "PathPrefix", "RegularExpression"}, 1);
     if (type >= 0) out.path.type = static_cast<store::PathMatchType>(type);
     out.path.value = path.string("value", 1024, Need::optional, "/");
   });
+  node.object("grpc", [&](const JsonNode& grpc) { decode_grpc(grpc, out.grpc.emplace()); });
+  if (node.has("path") && node.has("grpc")) node.error("grpc", "excludes path");
   out.method = node.string("method", 32);
   decode_value_matches(node, "headers", out.headers, rule_invalid);
   decode_value_matches(node, "queryParams", out.query_params, rule_invalid);
@@ -93,6 +103,7 @@ void decode_rule(const JsonNode& node, store::RouteRule& out) {
     to.backoff_ms = retry.duration_ms("backoff").value_or(25);
     to.on_non_idempotent = retry.boolean("onNonIdempotent", false);
   });
+  if (node.has("upgrades")) out.upgrades = node.strings("upgrades", 8, 64);
 }
 
 void decode_rules(const JsonNode& spec, std::vector<store::RouteRule>& out) {

@@ -2,6 +2,7 @@
 // specification.
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,13 @@ namespace sluice::translate {
 namespace {
 
 constexpr const char* kClassAnnotation = "kubernetes.io/ingress.class";
+
+// RFC 8555, 8.3: an HTTP-01 challenge begins over plain HTTP, and its answer must not hang on the certificate that it
+// is to renew. Who solves it (cert-manager) adds an Ingress of such a path for a host that other Ingresses give TLS.
+bool is_acme_challenge(std::string_view path) {
+  constexpr std::string_view kPrefix = "/.well-known/acme-challenge";
+  return path.starts_with(kPrefix) && (path.size() == kPrefix.size() || path[kPrefix.size()] == '/');
+}
 
 // The class an Ingress belongs to; nothing if it is none of ours. The field wins over the old annotation, which may
 // also say "sluice".
@@ -37,6 +45,7 @@ class IngressPlanner {
   void run() {
     plan_.take_flaws(ingress_.meta);
     redirect_ = https_redirect(ingress_.meta, class_, context_, plan_);
+    upgrades_ = annotated_upgrades(ingress_.meta, plan_);
     limits_ = RateLimits(context_.policies, plan_.ref, plan_.classes).of({}, {});
     std::ranges::move(limits_.problems, std::back_inserter(plan_.problems));
     report_unknown_annotations(plan_.ref, ingress_.meta, plan_.problems);
@@ -99,6 +108,7 @@ class IngressPlanner {
     route.path = path;
     route.metric = fmt::format("ingress/{}/{}", ingress_.meta.ns, ingress_.meta.name);
     route.class_ = class_;
+    route.upgrades = upgrades_;
     features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters, limits_.filter.get()},
                     route, [this](const features::Complaint& complaint) {
                       plan_.problem(complaint.field, complaint.reason, complaint.text);
@@ -119,7 +129,7 @@ class IngressPlanner {
     draft.order.kind = store::Kind::ingress;
     draft.order.rule = rule;
     draft.order.match = match;
-    draft.https_redirect = redirect_;
+    draft.https_redirect = redirect_ && !is_acme_challenge(route.path);
     draft.field = std::move(field);
     draft.same = match_key(rank, route);
     draft.route = std::make_shared<const ir::RouteT>(std::move(route));
@@ -208,7 +218,9 @@ class IngressPlanner {
   const PlanContext& context_;
   Plan& plan_;
   bool redirect_ = false;
-  RateLimits::Verdict limits_;  // the same for every path
+  // The same for every path.
+  std::vector<std::string> upgrades_;
+  RateLimits::Verdict limits_;
 };
 
 }  // namespace

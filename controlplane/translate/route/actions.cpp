@@ -167,6 +167,15 @@ void translate_policy(RuleContext& rule, ir::RouteT& route) {
 
 }  // namespace
 
+std::vector<std::string> translate_upgrades(RuleContext& rule) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < rule.rule.upgrades.size(); ++i) {
+    if (std::string problem = add_upgrade(rule.rule.upgrades[i], out); !problem.empty())
+      rule.refuse(fmt::format(".upgrades[{}]", i), "InvalidValue", std::move(problem));
+  }
+  return out;
+}
+
 void translate_action(RuleContext& rule, ir::RouteT& route) {
   features::apply(
       {&rule.rule.filters, &rule.route.meta.annotations, rule.context.options.allow_test_filters, rule.rate_limit},

@@ -32,6 +32,54 @@ bool translate_path(const store::PathMatch& path, const std::string& field, Rule
   return true;
 }
 
+bool is_grpc_name(std::string_view text, bool dots) {
+  bool first = true;
+  for (const char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    if (c == '.' && dots && !first) {
+      first = true;
+      continue;
+    }
+    if (!letter && (first || c < '0' || c > '9')) return false;
+    first = false;
+  }
+  return !first;
+}
+
+// A method of gRPC is the path /SERVICE/METHOD.
+bool translate_grpc(const store::GrpcMatch& grpc, const std::string& field, RuleContext& rule, Match& out) {
+  const auto invalid = [&](const char* sub, const char* reason, const std::string& name, const std::string& text) {
+    rule.plan.problem(fmt::format("{}{}.grpc.{}", rule.field, field, sub), reason,
+                      fmt::format("\"{}\" {}; this match is left out", name, text));
+    return false;
+  };
+  const bool exact = grpc.type == store::GrpcMatch::Type::exact;
+  for (const auto& [sub, name] : {std::pair("service", &grpc.service), std::pair("method", &grpc.method)}) {
+    if (name->empty()) continue;
+    if (exact && !is_grpc_name(*name, name == &grpc.service))
+      return invalid(sub, "InvalidMatch", *name, fmt::format("is no name of a gRPC {}", sub));
+    // By itself: what is open in one may not be closed by the other.
+    if (const std::string problem = exact ? std::string() : features::regex_problem(*name); !problem.empty())
+      return invalid(sub, "InvalidRegex", *name, problem);
+  }
+  if (exact && !grpc.service.empty()) {
+    const bool whole = !grpc.method.empty();
+    out.rank = whole ? Precedence::exact : Precedence::prefix;
+    out.route.path_kind = whole ? ir::PathKind::Exact : ir::PathKind::Prefix;
+    out.route.path = whole ? fmt::format("/{}/{}", grpc.service, grpc.method) : "/" + grpc.service;
+    return true;
+  }
+  const auto part = [&](const std::string& name) {
+    return name.empty() ? "[^/]+" : exact ? name : fmt::format("(?:{})", name);
+  };
+  out.rank = Precedence::regex;
+  out.route.path_kind = ir::PathKind::Regex;
+  out.route.path = fmt::format("/{}/{}", part(grpc.service), part(grpc.method));
+  if (const std::string problem = features::regex_problem(out.route.path); !problem.empty())
+    return invalid(grpc.service.empty() ? "method" : "service", "InvalidRegex", out.route.path, problem);
+  return true;
+}
+
 std::string lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   return text;
@@ -73,7 +121,8 @@ void translate_value(const store::ValueMatch& match, std::string name, const std
 }
 
 bool translate_match(const store::RouteMatch& match, const std::string& field, RuleContext& rule, Match& out) {
-  if (!translate_path(match.path, field, rule, out)) return false;
+  if (!(match.grpc ? translate_grpc(*match.grpc, field, rule, out) : translate_path(match.path, field, rule, out)))
+    return false;
   const auto invalid = [&](const std::string& sub, std::string text) {
     rule.plan.problem(rule.field + field + sub, "InvalidMatch", std::move(text) + "; this match is left out");
     return false;

@@ -64,9 +64,13 @@ class RoutePlanner {
     rule.broken = from.invalid || limits.closed;
     const std::string name = from.name.empty() ? std::to_string(index) : from.name;
     std::vector<Match> matches = translate_matches(rule);
+    std::vector<std::string> upgrades;
     if (!from.invalid) {
+      upgrades = translate_upgrades(rule);
       for (Match& match : matches) translate_action(rule, match.route);
     }
+    // Also who wants to upgrade is to be told what is wrong.
+    if (rule.broken) upgrades = {kWebSocket};
     for (Match& match : matches) {
       ir::RouteT& route = match.route;
       if (rule.broken) {
@@ -78,6 +82,7 @@ class RoutePlanner {
       route.origin = make_origin("Route", route_.meta, name);
       route.metric = fmt::format("route/{}/{}/{}", route_.meta.ns, route_.meta.name, name);
       route.class_ = plan_.parents.front().name;
+      route.upgrades = upgrades;
       place(index, rule.field, std::move(match));
     }
   }

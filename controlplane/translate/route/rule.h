@@ -31,6 +31,9 @@ struct Match {
 };
 [[nodiscard]] std::vector<Match> translate_matches(RuleContext& rule);
 
+// What its routes' clients may upgrade to.
+[[nodiscard]] std::vector<std::string> translate_upgrades(RuleContext& rule);
+
 // Filters, action, timeouts and retry into `route`, whose path_kind is known.
 void translate_action(RuleContext& rule, ir::RouteT& route);
 

@@ -6,6 +6,7 @@
 #include "dataplane/http/chars.h"
 #include "dataplane/http/h1/field_section.h"
 #include "dataplane/http/h1/line_scan.h"
+#include "dataplane/http/trailers.h"
 
 namespace sluice::http::h1 {
 namespace {
@@ -46,49 +47,6 @@ bool good_extensions(const char* p, const char* end) {
     }
   }
   return true;
-}
-
-enum class Trailer : uint8_t { keep, drop, refuse };
-
-// RFC 9110 6.5.1: no trailer may frame, route, authenticate or modify. What frames or routes is refused, because only
-// an attack sends it; the rest of that list is dropped ("MAY ... discard"), because a late answer or identity must not
-// reach anybody who merges trailers into the head.
-Trailer judge(const Field& field) {
-  switch (field.token) {
-    case Token::host:
-    case Token::connection:
-    case Token::content_length:
-    case Token::transfer_encoding:
-    case Token::te:
-    case Token::trailer:
-    case Token::upgrade:
-    case Token::keep_alive:
-    case Token::proxy_connection:
-    case Token::expect:
-    case Token::http2_settings:
-      return Trailer::refuse;
-    case Token::none:
-      break;
-    case Token::etag:  // RFC 9110 8.8.3 and 10.2.4: these two may come late
-    case Token::server:
-      return Trailer::keep;
-    default:
-      return Trailer::drop;
-  }
-  // Names the gateway vouches for, in the spelling that CGI-like servers take for the same, and conditionals and
-  // content metadata.
-  static constexpr std::string_view kDropped[] = {"x-forwarded-",     "x-real-",       "x-request-id",  "if-",
-                                                  "www-authenticate", "content-range", "authorization", "age",
-                                                  "expires",          "warning",       "pragma",        "set-cookie2"};
-  for (const std::string_view dropped : kDropped) {
-    if (field.name.size() < dropped.size()) continue;
-    bool same = true;
-    for (size_t i = 0; i < dropped.size() && same; ++i) {
-      same = (field.name[i] == '_' ? '-' : chars::lower(field.name[i])) == dropped[i];
-    }
-    if (same && (dropped.back() == '-' || field.name.size() == dropped.size())) return Trailer::drop;
-  }
-  return Trailer::keep;
 }
 
 }  // namespace
@@ -221,7 +179,7 @@ Step BodyReader::trailer_section(Bytes in, size_t at, Arena& arena, const Limits
     }
     if (++count > limits.header_count) return failed(Reason::too_many_headers);
     field.token = token_of(field.name);
-    const Trailer verdict = judge(field);
+    const Trailer verdict = judge_trailer(field);
     if (verdict == Trailer::refuse) return failed(Reason::bad_trailer);
     if (verdict == Trailer::keep) kept->add(field);
   }

@@ -4,7 +4,7 @@
 #include "dataplane/http/chars.h"
 #include "dataplane/http/h1/codec.h"
 #include "dataplane/http/h1/line_scan.h"
-#include "dataplane/http/path.h"
+#include "dataplane/http/target.h"
 
 namespace sluice::http::h1 {
 namespace {
@@ -84,19 +84,14 @@ Reason set_target(std::string_view target, RequestHead& head, Arena& arena, std:
     }
     target.remove_prefix(stop);
   }
-  const auto* mark = static_cast<const char*>(std::memchr(target.data(), '?', target.size()));
-  std::string_view path = target;
-  if (mark != nullptr) {
-    path = target.substr(0, static_cast<size_t>(mark - target.data()));
-    const NormalQuery query = normalize_query(target.substr(path.size() + 1), arena);
-    if (query.reason != Reason::none) return query.reason;
-    head.has_query = true;
-    head.query = query.query;
+  if (target.empty() || target.front() == '?') {
+    // An absolute-form without a path means the root.
+    char* root = static_cast<char*>(arena.allocate(target.size() + 1, 1));
+    root[0] = '/';
+    if (!target.empty()) std::memcpy(root + 1, target.data(), target.size());
+    target = {root, target.size() + 1};
   }
-  if (path.empty() && !authority.empty()) path = "/";
-  const NormalPath normal = normalize_path(path, arena);
-  head.path = normal.path;
-  return normal.reason;
+  return set_path_and_query(target, head, arena);
 }
 
 // RFC 9112 3.2: exactly one Host in HTTP/1.1, and it must be well-formed even if the target's authority replaces it

@@ -3,6 +3,7 @@
 
 #include "dataplane/http/chars.h"
 #include "dataplane/http/h1/codec.h"
+#include "dataplane/http/written_field.h"
 
 namespace sluice::http::h1 {
 namespace {
@@ -43,16 +44,8 @@ class Out {
   }
   // A path or query; what no target may hold is percent-encoded.
   void put_target(std::string_view text, uint8_t allowed) {
-    uint8_t all = allowed;
-    for (const char c : text) all &= chars::kClass[static_cast<unsigned char>(c)] | (c == '%' ? allowed : 0);
-    if (all != 0) return put(text);
-    static constexpr char kHex[] = "0123456789ABCDEF";
-    for (const char c : text) {
-      const auto u = static_cast<unsigned char>(c);
-      const char escape[3] = {'%', kHex[u >> 4], kHex[u & 15]};
-      if (chars::is(c, allowed) || c == '%') put({&c, 1});
-      else put({escape, 3});
-    }
+    if (is_written_target(text, allowed)) return put(text);
+    write_escaped(text, allowed, [this](std::string_view piece) { put(piece); });
   }
   [[nodiscard]] size_t size() const { return full_ ? 0 : static_cast<size_t>(at_ - begin_); }
 
@@ -63,33 +56,12 @@ class Out {
   bool full_ = false;
 };
 
-enum class Kind : uint8_t { request, response, trailers };
-
-// Whether the codec itself makes this field, or it means something for one connection only.
-bool is_ours(Token token, Kind kind) {
-  switch (token) {
-    case Token::connection:
-    case Token::content_length:
-    case Token::transfer_encoding:
-    case Token::keep_alive:
-    case Token::proxy_connection:
-    case Token::upgrade:
-    case Token::http2_settings:
-    case Token::te:
-      return true;
-    case Token::host:
-      return kind != Kind::response;
-    default:
-      return false;
-  }
-}
-
 // Returns whether a Date is among them.
-bool put_fields(Out& out, const Fields& fields, Kind kind, uint32_t* dropped) {
+bool put_fields(Out& out, const Fields& fields, Written kind, uint32_t* dropped) {
   bool date = false;
   for (const Field& field : fields.all()) {
     const Token token = field.token != Token::none ? field.token : token_of(field.name);
-    if (is_ours(token, kind) || !chars::is_token(field.name) || !chars::is_field_value(field.value)) {
+    if (!is_written(field, token, kind)) {
       if (dropped != nullptr) ++*dropped;
       continue;
     }
@@ -110,13 +82,6 @@ bool is_protocol(std::string_view text) {
     if (!chars::is(c, chars::kToken) && c != '/' && c != ',' && c != ' ') return false;
   }
   return !text.empty();
-}
-
-bool is_host(std::string_view text) {
-  for (const char c : text) {
-    if (!chars::is(c, chars::kHost) && c != '[' && c != ']' && c != ':') return false;
-  }
-  return true;
 }
 
 void put_length(Out& out, uint64_t length) {
@@ -151,14 +116,14 @@ size_t write_request_head(std::span<char> to, const RequestHead& head, Framing f
     out.put_target(head.query, chars::kQuery);
   }
   out.put(" HTTP/1.1\r\nHost: ");
-  if (is_host(head.host)) out.put(head.host);
+  if (is_written_host(head.host)) out.put(head.host);
   else if (dropped != nullptr) ++*dropped;
   if (head.port != 0) {
     out.put(":");
     out.put_number(head.port);
   }
   out.put("\r\n");
-  put_fields(out, head.fields, Kind::request, dropped);
+  put_fields(out, head.fields, Written::request, dropped);
   const bool wants_length = head.method == Method::post || head.method == Method::put || head.method == Method::patch;
   switch (framing) {
     case Framing::length:
@@ -194,7 +159,7 @@ size_t write_response_head(std::span<char> to, const ResponseHead& head, const R
   else out.put(head.reason);
   out.put("\r\n");
   const bool interim = head.status < 200;
-  const bool has_date = put_fields(out, head.fields, Kind::response, dropped);
+  const bool has_date = put_fields(out, head.fields, Written::response, dropped);
   // RFC 9110 6.6.1: a recipient with a clock adds it before forwarding; not needed in 1xx.
   if (!has_date && !interim && !options.date.empty()) out.put_field("Date", options.date);
   bool close = options.close;
@@ -239,7 +204,7 @@ size_t write_chunk_head(std::span<char> out, uint64_t size) {
 size_t write_trailers(std::span<char> to, const Fields& trailers, uint32_t* dropped) {
   Out out(to);
   out.put("0\r\n");
-  put_fields(out, trailers, Kind::trailers, dropped);
+  put_fields(out, trailers, Written::trailers, dropped);
   out.put("\r\n");
   return out.size();
 }

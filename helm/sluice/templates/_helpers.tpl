@@ -26,11 +26,15 @@ app.kubernetes.io/name: {{ include "sluice.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "sluice.labels" -}}
+{{- define "sluice.ownLabels" -}}
 {{ include "sluice.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "sluice.labels" -}}
+{{ include "sluice.ownLabels" . }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -71,16 +75,24 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* A duration (500ms, 10s, 2m, 1h) in whole seconds, rounded up. */}}
-{{- define "sluice.seconds" -}}
+{{/* A duration (500ms, 10s, 2m, 1h) in milliseconds. */}}
+{{- define "sluice.milliseconds" -}}
 {{- $text := toString . -}}
 {{- $number := regexFind "^[0-9]+" $text | int64 -}}
 {{- $unit := regexFind "[a-z]+$" $text -}}
-{{- if eq $unit "ms" -}}{{ div (add $number 999) 1000 }}
-{{- else if eq $unit "m" -}}{{ mul $number 60 }}
-{{- else if eq $unit "h" -}}{{ mul $number 3600 }}
-{{- else -}}{{ $number }}
+{{- mul $number (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "" 1) $unit) -}}
 {{- end -}}
+
+{{/* A duration in whole seconds, rounded up. */}}
+{{- define "sluice.seconds" -}}
+{{- div (add (include "sluice.milliseconds" . | int64) 999) 1000 -}}
+{{- end -}}
+
+{{/* A size (512, 64Ki, 1Mi) in bytes. */}}
+{{- define "sluice.bytes" -}}
+{{- $text := ternary (toString .) (. | int64 | toString) (kindIs "string" .) -}}
+{{- $unit := regexFind "[A-Za-z]+$" $text -}}
+{{- mul (regexFind "^[0-9]+" $text | int64) (get (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "" 1) $unit) -}}
 {{- end -}}
 
 {{- define "sluice.terminationGracePeriodSeconds" -}}
@@ -95,40 +107,15 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{- define "sluice.listens" -}}
-{{- if ne (toString .) "off" -}}yes{{- end -}}
+{{/* NAMESPACE/NAME of the Service whose addresses go into statuses; nothing where there is none. */}}
+{{- define "sluice.publishService" -}}
+{{- if and .Values.publishService (ne .Values.publishService "off") -}}
+{{- .Values.publishService -}}
+{{- else if and (not .Values.publishService) (not .Values.publishAddresses) .Values.service.enabled -}}
+{{- printf "%s/%s" .Release.Namespace (include "sluice.fullname" .) -}}
+{{- end -}}
 {{- end -}}
 
-{{/* What the schema cannot say. */}}
-{{- define "sluice.check" -}}
-{{- if eq (int .Values.controlPlane.uid) (int .Values.dataPlane.uid) -}}
-{{- fail "controlPlane.uid and dataPlane.uid must differ: whoever broke into the data plane must not be able to read the control plane's memory" -}}
-{{- end -}}
-{{- if not (or (include "sluice.listens" .Values.listeners.http) (include "sluice.listens" .Values.listeners.https)) -}}
-{{- fail "listeners.http and listeners.https are both off: nothing would be served" -}}
-{{- end -}}
-{{- $used := dict -}}
-{{- range $what, $port := dict "listeners.http" .Values.listeners.http "listeners.https" .Values.listeners.https "controlPlane.adminPort" .Values.controlPlane.adminPort "dataPlane.adminPort" .Values.dataPlane.adminPort -}}
-{{- $port = toString $port -}}
-{{- if and (ne $port "off") (hasKey $used $port) -}}
-{{- fail (printf "%s and %s are both %s: the containers share one network" (get $used $port) $what $port) -}}
-{{- end -}}
-{{- $_ := set $used $port $what -}}
-{{- end -}}
-{{- if eq .Values.kind "DaemonSet" -}}
-{{- if .Values.autoscaling.enabled -}}
-{{- fail "autoscaling.enabled needs kind: Deployment; a DaemonSet has one Pod a node" -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.podDisruptionBudget.enabled (eq .Values.kind "Deployment") -}}
-{{- if eq (kindIs "invalid" .Values.podDisruptionBudget.minAvailable) (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable) -}}
-{{- fail "podDisruptionBudget: exactly one of minAvailable and maxUnavailable must be set (null clears the other)" -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
-{{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" -}}
-{{- end -}}
-{{- if not (or .Values.service.enabled .Values.hostPort.enabled) -}}
-{{- fail "service.enabled and hostPort.enabled are both false: no client could reach the gateway" -}}
-{{- end -}}
+{{- define "sluice.listens" -}}
+{{- if ne (toString .) "off" -}}yes{{- end -}}
 {{- end -}}

@@ -38,6 +38,8 @@ args:
 - --dataplane-uid={{ int64 .Values.dataPlane.uid }}
 - --admin-port={{ int64 .Values.controlPlane.adminPort }}
 - --admin-bind=$(POD_IP)
+- --replicas-of={{ include "sluice.fullname" . }}-leader
+- --admin-socket=/run/sluice-admin/admin.sock
 - --log-level={{ .Values.controlPlane.logLevel }}
 {{- with .Values.defaultBackendService }}
 - --default-backend-service={{ . }}
@@ -55,6 +57,8 @@ env:
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: POD_UID
+  valueFrom: {fieldRef: {fieldPath: metadata.uid}}
 {{- with .Values.controlPlane.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -75,6 +79,8 @@ securityContext:
 volumeMounts:
 - name: push
   mountPath: /run/sluice
+- name: control-admin
+  mountPath: /run/sluice-admin
 - name: options
   mountPath: /etc/sluice
   readOnly: true
@@ -98,8 +104,10 @@ args:
 - --control-uid={{ int64 .Values.controlPlane.uid }}
 - --admin-port={{ int64 .Values.dataPlane.adminPort }}
 - --admin-bind=$(POD_IP)
+- --admin-socket=/run/sluice-admin/admin.sock
 - --log-level={{ .Values.dataPlane.logLevel }}
 - --rate-limit-keys={{ int64 .Values.dataPlane.rateLimitKeys }}
+- --metric-routes={{ int64 .Values.dataPlane.metricRoutes }}
 {{- if not .Values.dataPlane.persistSecrets }}
 - --no-persist-secrets
 {{- end }}
@@ -143,6 +151,8 @@ volumeMounts:
 - name: push
   mountPath: /run/sluice
   readOnly: true
+- name: data-admin
+  mountPath: /run/sluice-admin
 - name: state
   mountPath: /var/lib/sluice
 {{- with .Values.dataPlane.extraVolumeMounts }}
@@ -214,6 +224,11 @@ spec:
   - {{ include "sluice.dataPlane" . | nindent 4 | trim }}
   volumes:
   - name: push
+    emptyDir: {medium: Memory, sizeLimit: 1Mi}
+  # Sockets of `sluice status` and the like: one for each container, for neither plane may ask the other.
+  - name: control-admin
+    emptyDir: {medium: Memory, sizeLimit: 1Mi}
+  - name: data-admin
     emptyDir: {medium: Memory, sizeLimit: 1Mi}
   - name: state
     emptyDir:

@@ -6,6 +6,8 @@
 
 #include "common/ir/route_table_generated.h"
 
+#include "tests/unit/common/ir/sharded.h"
+
 namespace sluice::ir {
 namespace {
 
@@ -138,6 +140,13 @@ TEST(VerifyTable, NamesWhereAndWhatInRoutes) {
          host.routes[0]->retry->statuses = {200};
        },
        "retry on status 200"},
+      {[](VirtualHostT& host) {
+         host.routes[0]->upgrades = {"websocket", "a/1"};
+       },
+       "upgrade 'a/1' is no token in lower case"},
+      {[](VirtualHostT& host) { host.routes[0]->upgrades = {"WebSocket"}; }, "upgrade 'WebSocket' is no token in"},
+      {[](VirtualHostT& host) { host.routes[0]->upgrades = {""}; }, "upgrade '' is no token in"},
+      {[](VirtualHostT& host) { host.routes[0]->upgrades.assign(9, "x"); }, "9 upgrades, more than 8"},
       {[](VirtualHostT& host) { host.routes[0]->path.assign(kMaxPathBytes + 1, 'x'); },
        "path has 8193 bytes, more than 8192"},
       {[](VirtualHostT& host) { host.host = "other"; }, "content is of host 'other'"},
@@ -228,6 +237,43 @@ TEST(VerifyTable, RateLimits) {
     EXPECT_NE(verdict.find(one.says), std::string::npos) << "expected: " << one.says << "\nsaid: " << verdict;
     EXPECT_NE(verdict.find("host a.example: route 0: filter 0"), std::string::npos) << verdict;
   }
+}
+
+TEST(VerifyTable, Http2AndBodyRate) {
+  auto said = [](const std::function<void(Http2SettingsT&)>& change, uint32_t rate = 0) {
+    return table_verdict([&](RouteTableT& table) {
+      table.settings = std::make_unique<SettingsT>();
+      table.settings->http2 = std::make_unique<Http2SettingsT>();
+      change(*table.settings->http2);
+      table.settings->limits = std::make_unique<LimitSettingsT>();
+      table.settings->limits->min_body_rate = rate;
+    });
+  };
+  EXPECT_EQ(said([](Http2SettingsT&) {}, 1u << 30), "");
+  EXPECT_EQ(said([](Http2SettingsT& http2) {
+              http2.enabled = http2.cleartext = http2.extended_connect = false;
+              http2.concurrent_streams = 1;
+              http2.stream_window = http2.connection_window = 65535;
+            }),
+            "");
+  EXPECT_EQ(said([](Http2SettingsT& http2) {
+              http2.concurrent_streams = 1000;
+              http2.stream_window = http2.connection_window = 16u << 20;
+            }),
+            "");
+  EXPECT_EQ(said([](Http2SettingsT& http2) { http2.concurrent_streams = 0; }),
+            "settings: HTTP/2: 0 concurrent streams");
+  EXPECT_EQ(said([](Http2SettingsT& http2) { http2.concurrent_streams = 1001; }),
+            "settings: HTTP/2: 1001 concurrent streams");
+  EXPECT_EQ(said([](Http2SettingsT& http2) { http2.stream_window = 65534; }),
+            "settings: HTTP/2: a stream window of 65534 bytes");
+  EXPECT_EQ(said([](Http2SettingsT& http2) { http2.stream_window = (16u << 20) + 1; }),
+            "settings: HTTP/2: a stream window of 16777217 bytes");
+  EXPECT_EQ(said([](Http2SettingsT& http2) { http2.connection_window = 65534; }),
+            "settings: HTTP/2: a connection window of 65534 bytes");
+  EXPECT_EQ(said([](Http2SettingsT& http2) { http2.connection_window = (16u << 20) + 1; }),
+            "settings: HTTP/2: a connection window of 16777217 bytes");
+  EXPECT_EQ(said([](Http2SettingsT&) {}, (1u << 30) + 1), "settings: limit min_body_rate 1073741825");
 }
 
 TEST(VerifyTable, NamesWhatIsWrongInTheTable) {
@@ -408,6 +454,105 @@ TEST(VerifyTable, KnownHostsChangeNoVerdict) {
     if (!fresh) continue;
     for (size_t cut = 0; cut < size; cut += 4) EXPECT_FALSE(verify_table(all.first(cut), known_bytes)) << cut;
   }
+}
+
+std::string shards_verdict(const TableView& table, const TableView& known = {}) {
+  const Status status = verify_shards(table, known);
+  return status ? "" : status.error().message;
+}
+
+TEST(VerifyShards, EachIsRefusedForWhatIsItsOwn) {
+  const Sharded table({"a", "b", "c", "d", "e", "f"}, 4);
+  EXPECT_TRUE(verify_table(table.head()));
+  for (size_t i = 0; i < table.shards(); ++i) {
+    const Status status = verify_part(PartKind::shard, table.shard(i));
+    EXPECT_TRUE(status) << status.error().message;
+    for (size_t cut = 0; cut < table.shard(i).size(); cut += 4)
+      EXPECT_FALSE(verify_part(PartKind::shard, table.shard(i).first(cut))) << cut;
+  }
+  const auto verdict_of = [](const std::function<void(RouteTableT&)>& change) {
+    RouteTableT shard;
+    shard.schema_version = kSchemaVersion;
+    change(shard);
+    size_t size = 0;
+    const auto bytes = pack<RouteTable>(shard, size);
+    const Status status = verify_shard(std::as_bytes(std::span(bytes)).first(size));
+    return status ? "" : status.error().message;
+  };
+  EXPECT_EQ(verdict_of([](RouteTableT& shard) { shard.settings = std::make_unique<SettingsT>(); }),
+            "a shard that has what only a head has");
+  EXPECT_EQ(verdict_of([](RouteTableT& shard) { shard.shards.emplace_back(1, 2, 64); }),
+            "a shard that has what only a head has");
+  // Known to have passed, or not: the same verdict.
+  const Sharded other({"a", "b", "c", "d", "e", "f", "g", "h"}, 4);
+  for (size_t i = 0; i < table.shards(); ++i) {
+    EXPECT_TRUE(verify_shard(other.shard(i), table.shard(i)));
+    EXPECT_TRUE(verify_shard(table.shard(i), other.shard(i)));
+    for (size_t cut = 0; cut < table.shard(i).size(); cut += 4)
+      EXPECT_FALSE(verify_shard(table.shard(i).first(cut), table.shard(i))) << cut;
+  }
+  EXPECT_NE(verdict_of([](RouteTableT& shard) { shard.schema_version = kSchemaVersion - 1; }), "");
+  EXPECT_EQ(verdict_of([](RouteTableT& shard) {
+              for (const char* name : {"b", "a"}) {
+                shard.clusters.push_back(std::make_unique<ClusterT>());
+                shard.clusters.back()->name = name;
+              }
+            }),
+            "cluster 'a' after 'b': not sorted, or twice");
+}
+
+TEST(VerifyShards, HeadsSayWhatTheyMay) {
+  const auto verdict_of = [](const std::vector<uint64_t>& sizes, bool with_cluster) {
+    RouteTableT head = base_table();
+    if (!with_cluster) head.clusters.clear();
+    for (const uint64_t size : sizes) head.shards.emplace_back(1, 2, size);
+    size_t size = 0;
+    const auto bytes = pack<RouteTable>(head, size);
+    const Status status = verify_table(std::as_bytes(std::span(bytes)).first(size));
+    return status ? "" : status.error().message;
+  };
+  EXPECT_EQ(verdict_of({64, 64, 64, 64}, false), "");
+  EXPECT_EQ(verdict_of({64, 64, 64, 64}, true), "a head with shards that has hosts, clusters or TLS hosts itself");
+  EXPECT_EQ(verdict_of({64, 64, 64}, false), "3 shards");
+  EXPECT_EQ(verdict_of(std::vector<uint64_t>(2 * kMaxShards, 64), false), "256 shards");
+  EXPECT_EQ(verdict_of({64, 7}, false), "shard of 7 bytes");
+  EXPECT_EQ(verdict_of({64, kMaxPartBytes + 1}, false), fmt::format("shard of {} bytes", kMaxPartBytes + 1));
+  EXPECT_EQ(verdict_of({kMaxPartBytes, kMaxPartBytes}, false),
+            fmt::format("shards of {} bytes together", 2 * kMaxPartBytes));
+}
+
+// With what is known and without: the same verdict.
+TEST(VerifyShards, NamesBelongAndClustersAreThere) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 40; ++i) names.push_back("n" + std::to_string(i));
+  const Sharded before(names, 8);
+  EXPECT_EQ(shards_verdict(before.view()), "");
+  const auto same_verdict = [&](const Sharded& now) {
+    const std::string fresh = shards_verdict(now.view());
+    EXPECT_EQ(shards_verdict(now.view(&before), before.view()), fresh);
+    return fresh;
+  };
+  EXPECT_EQ(same_verdict(before), "");
+  EXPECT_EQ(same_verdict(Sharded(names, 16)), "") << "cut anew";
+  std::vector<std::string> more = names;
+  more.emplace_back("x");
+  EXPECT_EQ(same_verdict(Sharded(more, 8)), "");
+  EXPECT_EQ(same_verdict(Sharded(names, 8, "n3")), "") << "all of them to one cluster, in another shard mostly";
+  EXPECT_EQ(same_verdict(Sharded(names, 8, "", "n3")),
+            fmt::format("shard {}: host n3: route 0: backend 0: no cluster 'n3' in the table", shard_of("n3", 8)));
+  // All hosts are those of before, and their shards too; the cluster that one shard had is gone.
+  const Sharded to_one(names, 8, "n3"), without(names, 8, "n3", "n3");
+  EXPECT_EQ(shards_verdict(to_one.view()), "");
+  const std::string gone = shards_verdict(without.view());
+  EXPECT_NE(gone.find("no cluster 'n3' in the table"), std::string::npos) << gone;
+  EXPECT_EQ(shards_verdict(without.view(&to_one), to_one.view()), gone);
+  // Two shards in each other's place.
+  const TableView whole = before.view();
+  std::vector<const RouteTable*> swapped(whole.lists().begin(), whole.lists().end());
+  std::swap(swapped[0], swapped[1]);
+  const TableView wrong(whole.head(), swapped);
+  EXPECT_NE(shards_verdict(wrong).find("does not belong to it"), std::string::npos);
+  EXPECT_EQ(shards_verdict(wrong, before.view()), shards_verdict(wrong));
 }
 
 TEST(VerifyPart, RefusesEveryCut) {

@@ -18,9 +18,9 @@ class AdminServerTest : public testing::Test {
   void serve(AdminLimits limits = {}, const std::string& address = "127.0.0.1") {
     auto server = AdminServer::listen(
         io_, address, 0,
-        [this](std::string_view path) {
-          asked_.emplace_back(path);
-          return path == "/readyz" ? Answer{503, "missing\n"} : Answer{200, "ok\n"};
+        [this](const Request& request) {
+          asked_.emplace_back(request.path);
+          return request.path == "/readyz" ? Answer{503, "missing\n"} : Answer{200, "ok\n"};
         },
         limits);
     ASSERT_TRUE(server.has_value()) << server.error().message;

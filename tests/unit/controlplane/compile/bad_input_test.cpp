@@ -55,8 +55,11 @@ Served serve(const std::string& bad) {
   const auto translation = translator.translate(store.snapshot(), options);
   const auto compiled = compiler.compile(translation);
   Served out;
-  for (const ir::VirtualHostRef* host : *ir::GetRouteTable(compiled.parts[0].bytes->data())->hosts())
-    out.hosts[host->host()->str()].assign(host->data()->begin(), host->data()->end());
+  EXPECT_FALSE(compiled.shards.empty());
+  for (const compile::Part& shard : compiled.shards) {
+    for (const ir::VirtualHostRef* host : *ir::GetRouteTable(shard.bytes->data())->hosts())
+      out.hosts[host->host()->str()].assign(host->data()->begin(), host->data()->end());
+  }
   out.problems = translation.problems.size();
   out.undecodable = store.problems().size();
   return out;

@@ -87,8 +87,10 @@ TEST(CrdDefaults, EqualTheDecoders) {
 
 TEST(CrdDefaults, FullExamplesDecode) {
   const auto route = decoded<store::Route>(document("routes", "Route", 1));
-  EXPECT_EQ(route.rules.size(), 4u);
+  EXPECT_TRUE(route.meta.flaws.empty());
+  ASSERT_EQ(route.rules.size(), 6u);
   EXPECT_EQ(route.rules[0].filters.size(), 3u);
+  EXPECT_EQ(route.rules[4].matches.at(0).grpc, (store::GrpcMatch{{}, "shop.v1.Cart", "Add"}));
   const auto policy = decoded<store::RateLimitPolicy>(document("ratelimitpolicies", "RateLimitPolicy", 1));
   EXPECT_FALSE(policy.invalid);
   EXPECT_TRUE(policy.meta.flaws.empty());

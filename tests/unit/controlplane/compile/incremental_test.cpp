@@ -166,6 +166,7 @@ class World {
                                     : std::vector<std::string>{host().empty() ? "c.com" : "a.x.com", "*.x.com"},
                          chance(30) ? "" : cert_name()});
     if (chance(20)) out.meta.annotations["sluice.dev/ssl-redirect"] = chance(50) ? "true" : "no";
+    if (chance(20)) out.meta.annotations["sluice.dev/upgrades"] = chance(50) ? "" : "websocket, a/1";
     put(out);
   }
   void route() {
@@ -177,9 +178,13 @@ class World {
       if (chance(50)) rule.name = "one";
       store::RouteMatch match;
       match.path = {static_cast<store::PathMatchType>(pick(3)), path()};
+      if (chance(20))
+        match.grpc = {chance(80) ? store::GrpcMatch::Type::exact : store::GrpcMatch::Type{1}, chance(70) ? "a.B" : "",
+                      chance(80) ? "C" : "c d"};
       if (chance(30)) match.method = "GET";
       if (chance(30)) match.headers.push_back({store::ValueMatchType::exact, "H", "v"});
       rule.matches.push_back(match);
+      if (chance(30)) rule.upgrades = chance(50) ? std::vector<std::string>{} : std::vector<std::string>{"X", "h2c"};
       if (chance(20)) rule.filters.push_back(store::DirectResponseFilter{});
       else rule.backend_refs.push_back({"", "Service", "", service_name(), 80, static_cast<uint32_t>(pick(3))});
       out.rules.push_back(rule);
@@ -222,7 +227,8 @@ class World {
     if (chance(20)) out.meta.annotations["sluice.dev/upstream-ca-configmap"] = fmt::format("ca{}", pick(2));
     if (chance(10)) out.meta.annotations["sluice.dev/upstream-sni"] = chance(50) ? "s.example.com" : "S";
     if (chance(10)) out.meta.annotations["sluice.dev/upstream-insecure-skip-verify"] = "true";
-    out.ports.push_back({"http", 80, "TCP", "80", chance(20) ? "https" : ""});
+    if (chance(20)) out.meta.annotations["sluice.dev/upstream-protocol"] = chance(70) ? "h2" : "spdy";
+    out.ports.push_back({"http", 80, "TCP", "80", chance(20) ? "https" : chance(20) ? "grpc" : ""});
     if (chance(50)) out.ports.push_back({"more", 81, "TCP", "81", ""});
     put(out);
   }
@@ -342,6 +348,7 @@ bool same_status(const translate::ObjectStatus& a, const translate::ObjectStatus
 
 // A translator with its compiler, and what they made last.
 struct Chain {
+  explicit Chain(size_t shard_above = ir::kShardAbove) : compiler(shard_above) {}
   translate::Translator translator;
   compile::Compiler compiler;
   translate::Translation translation;
@@ -359,6 +366,9 @@ void expect_equal(const Chain& chain, const Chain& fresh, const std::string& whe
     const Status verified = ir::verify_part(static_cast<ir::PartKind>(part), *chain.compiled.parts[part].bytes);
     ASSERT_TRUE(verified.has_value()) << where << " part " << part << ": " << verified.error().message;
   }
+  ASSERT_EQ(chain.compiled.shards.size(), fresh.compiled.shards.size()) << where;
+  for (size_t i = 0; i < fresh.compiled.shards.size(); ++i)
+    ASSERT_EQ(*chain.compiled.shards[i].bytes, *fresh.compiled.shards[i].bytes) << where << " shard " << i;
   const translate::Translation &a = chain.translation, &b = fresh.translation;
   ASSERT_EQ(a.problems, b.problems) << where;
   ASSERT_EQ(a.wanted_secrets, b.wanted_secrets) << where;
@@ -367,6 +377,42 @@ void expect_equal(const Chain& chain, const Chain& fresh, const std::string& whe
   ASSERT_EQ(a.ticket_keys_secret, b.ticket_keys_secret) << where;
   ASSERT_EQ(a.external_names, b.external_names) << where;
   ASSERT_TRUE(std::ranges::equal(a.statuses, b.statuses, same_status)) << where;
+}
+
+ir::TableView view_of(const compile::Compiled& compiled) {
+  std::vector<const ir::RouteTable*> roots;
+  for (const compile::Part& shard : compiled.shards) roots.push_back(ir::GetRouteTable(shard.bytes->data()));
+  return {*ir::GetRouteTable(compiled.parts[0].bytes->data()), roots};
+}
+
+// Cut or whole, it is the same table; and the data plane takes it, whatever it knew before.
+void expect_same_table(const compile::Compiled& cut, const compile::Compiled& before, const compile::Compiled& whole,
+                       const std::string& where) {
+  const ir::TableView shards = view_of(cut), one = view_of(whole);
+  ASSERT_EQ(shards.host_count(), one.host_count()) << where;
+  if (const auto* hosts = one.head().hosts(); hosts != nullptr) {
+    for (const ir::VirtualHostRef* host : *hosts) {
+      const ir::VirtualHostRef* found = shards.host(host->host()->string_view());
+      ASSERT_TRUE(found != nullptr && found->hash() == host->hash()) << where << " host " << host->host()->str();
+    }
+  }
+  for (const ir::Cluster* cluster : *one.head().clusters()) {
+    const ir::Cluster* found = shards.cluster(cluster->name()->string_view());
+    ASSERT_TRUE(found != nullptr && found->hash() == cluster->hash()) << where << " cluster " << cluster->name()->str();
+  }
+  for (const ir::TlsHost* host : *one.head().tls_hosts()) {
+    const ir::TlsHost* found = shards.tls_host(host->host()->string_view());
+    ASSERT_TRUE(found != nullptr && found->certificate()->str() == host->certificate()->str()) << where;
+  }
+  for (const compile::Part& shard : cut.shards) {
+    const Status verified = ir::verify_part(ir::PartKind::shard, *shard.bytes);
+    ASSERT_TRUE(verified.has_value()) << where << ": " << verified.error().message;
+  }
+  const Status fresh = ir::verify_shards(shards);
+  ASSERT_TRUE(fresh.has_value()) << where << ": " << fresh.error().message;
+  if (before.parts[0].bytes == nullptr) return;
+  const Status known = ir::verify_shards(shards, view_of(before));
+  ASSERT_TRUE(known.has_value()) << where << ": " << known.error().message;
 }
 
 class Incremental : public testing::TestWithParam<uint32_t> {};
@@ -397,7 +443,58 @@ TEST_P(Incremental, EqualsFromScratch) {
   }
 }
 
+// A table in shards, that grows over the bound and falls below it again.
+TEST_P(Incremental, ShardsEqualFromScratchAndTheWholeTable) {
+  World world(GetParam());
+  for (const size_t above : {size_t{0}, size_t{3}}) {
+    Chain each(above);
+    size_t cut = 0;
+    for (int step = 0; step < 200; ++step) {
+      world.change();
+      if (step % 40 == 39) world.change_options();
+      Chain fresh(above), whole;
+      fresh.run(world.snapshot(), world);
+      whole.run(world.snapshot(), world);
+      const compile::Compiled before = each.compiled;
+      each.run(world.snapshot(), world);
+      expect_equal(each, fresh, fmt::format("above {} step {}", above, step));
+      if (HasFatalFailure()) return;
+      if (!each.compiled.shards.empty()) {
+        ++cut;
+        expect_same_table(each.compiled, before, whole.compiled, fmt::format("above {} step {}", above, step));
+      } else {
+        ASSERT_EQ(each.compiled.parts[0].hash, whole.compiled.parts[0].hash) << step;
+      }
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_GT(cut, 0u);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, Incremental, testing::Range(1u, 17u));
+
+// One host of many changes: its shard is made anew, every other one is the same memory.
+TEST(Compile, AChangeTouchesOneShard) {
+  translate::Translation translation;
+  for (int i = 0; i < 1000; ++i) {
+    auto host = std::make_shared<ir::VirtualHostT>();
+    host->host = fmt::format("h{:04}.example.com", i);
+    translation.hosts.push_back(std::move(host));
+  }
+  compile::Compiler compiler;
+  const compile::Compiled before = compiler.compile(translation);
+  ASSERT_EQ(before.shards.size(), 4u);
+  auto changed = std::make_shared<ir::VirtualHostT>(*translation.hosts[500]);
+  changed->regex = {1, 2, 3};
+  translation.hosts[500] = changed;
+  const compile::Compiled after = compiler.compile(translation);
+  EXPECT_NE(after.parts[0].hash, before.parts[0].hash);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(after.shards[i].bytes == before.shards[i].bytes, i != ir::shard_of(changed->host, 4)) << i;
+  }
+  const compile::Compiled same = compiler.compile(translation);
+  EXPECT_EQ(same.parts[0].bytes, after.parts[0].bytes) << "nothing changed, nothing is made";
+}
 
 // Time alone: nothing changed but the hour.
 TEST(Memo, ExpiryNeedsNoChange) {

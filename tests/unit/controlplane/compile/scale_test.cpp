@@ -106,6 +106,27 @@ TEST(Scale, OneBadIngressAmongAThousandTouchesNothingElse) {
   EXPECT_EQ(std::ranges::count_if(after.statuses, [](const auto& status) { return status.accepted; }), 1000);
 }
 
+// Nearly every route allows the same upgrades: a list is written once a host and costs a route its offset.
+TEST(Scale, UpgradesCostARouteOneOffset) {
+  constexpr size_t kRoutes = 500;
+  const auto table_bytes = [](const char* upgrades) {
+    test::Objects objects = many(1);
+    store::Ingress one = ingress(0);
+    const store::IngressBackend backend = one.rules[0].paths[0].backend;
+    one.rules[0].paths.clear();
+    for (size_t i = 0; i < kRoutes; ++i)
+      one.rules[0].paths.push_back({fmt::format("/{:03}", i), store::PathType::prefix, backend});
+    if (upgrades != nullptr) one.meta.annotations["sluice.dev/upgrades"] = upgrades;
+    test::put(objects.snapshot, one);
+    translate::Translator translator;
+    compile::Compiler compiler;
+    return compiler.compile(translator.translate(objects.snapshot, objects.options)).parts[0].bytes->size();
+  };
+  const size_t none = table_bytes("");
+  EXPECT_GE(table_bytes(nullptr), none + kRoutes * sizeof(flatbuffers::uoffset_t));
+  EXPECT_LE(table_bytes(nullptr), none + kRoutes * sizeof(flatbuffers::uoffset_t) + 64);
+}
+
 // Of this thread alone: the machine may be busy with other things.
 double cpu_ms() {
   timespec ts{};

@@ -34,20 +34,34 @@ TEST(Config, ReadsEveryType) {
   ASSERT_TRUE(
       load_text("workers: 3\n"
                 "timeouts: {requestHeader: 5s, keepAlive: 500ms, request: 0}\n"
-                "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n"
+                "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n  minBodyRate: 2Ki\n"
+                "http2: {enabled: false, cleartext: false, extendedConnect: false, maxConcurrentStreams: 250, "
+                "streamWindow: 128Ki, connectionWindow: 4Mi}\n"
                 "accessLog: {path: \"off\"}\n"
                 "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
                 "tls: {minVersion: \"1.3\", ticketKeysSecret: infra/tickets}\nhostOwnership: shared\nsslRedirect: "
                 "false\nwatchNamespaces: [a, b]\n"
                 "classPolicyNamespaces: [infra, edge-2]\n"
-                "externalNameCidrs: [127.0.0.0/8, \"2001:db8::/32\"]\n",
+                "externalNameCidrs: [127.0.0.0/8, \"2001:db8::/32\"]\n"
+                "publishService: edge/gateway\npublishAddresses: [192.0.2.1, \"2001:DB8::1\", lb.example, 192.0.2.1]\n",
                 "f", options));
+  EXPECT_EQ(options.publish_service, (store::ObjectKey{"edge", "gateway"}));
+  EXPECT_EQ(options.publish_addresses,
+            (std::vector<PublishedAddress>{{"192.0.2.1", ""}, {"2001:db8::1", ""}, {"", "lb.example"}}));
   EXPECT_EQ(options.settings.workers, 3u);
   EXPECT_EQ(options.settings.timeouts->request_header, 5000u);
   EXPECT_EQ(options.settings.timeouts->keep_alive, 500u);
   EXPECT_EQ(options.settings.timeouts->upstream_connect, 2000u) << "the others keep the schema's default";
   EXPECT_EQ(options.settings.limits->header_bytes, 16384u);
   EXPECT_EQ(options.settings.limits->body_bytes, 1u << 20);
+  EXPECT_EQ(options.settings.limits->min_body_rate, 2048u);
+  const ir::Http2SettingsT& http2 = *options.settings.http2;
+  EXPECT_FALSE(http2.enabled);
+  EXPECT_FALSE(http2.cleartext);
+  EXPECT_FALSE(http2.extended_connect);
+  EXPECT_EQ(http2.concurrent_streams, 250u);
+  EXPECT_EQ(http2.stream_window, 131072u);
+  EXPECT_EQ(http2.connection_window, 4u << 20);
   EXPECT_EQ(options.settings.access_log->path, "off");
   ASSERT_EQ(options.settings.trusted_proxies.size(), 3u);
   EXPECT_EQ(options.settings.trusted_proxies[0]->bits, 104);
@@ -84,6 +98,14 @@ TEST(Config, WrongValuesSayWhatTheyShouldBe) {
   EXPECT_NE(error_of("classPolicyNamespaces: [a/b]").find("no namespace's name"), std::string::npos);
   EXPECT_NE(error_of("classPolicyNamespaces: ['']").find("no namespace's name"), std::string::npos);
   EXPECT_NE(error_of("classPolicyNamespaces: infra").find("list"), std::string::npos);
+  EXPECT_NE(error_of("publishService: gateway").find("is not NAMESPACE/NAME"), std::string::npos);
+  for (const char* text : {"10.0.0.256", "'::ffff:10.0.0.1'", "A.example", "a..example", "-a.example", "'*.example'",
+                           "''", "a.example.", "1.2", "10.0.0.0/8", "\"10.0.0.1\\0x\""})
+    EXPECT_NE(error_of(std::string("publishAddresses: [") + text + "]").find("publishAddresses "), std::string::npos)
+        << text;
+  std::string many = "publishAddresses: [";
+  for (int i = 0; i < 33; ++i) many += "192.0.2." + std::to_string(i) + ", ";
+  EXPECT_NE(error_of(many + "a.example]").find("more than 32"), std::string::npos);
   EXPECT_NE(error_of("sslRedirect: yes").find("true or false"), std::string::npos);
   EXPECT_NE(error_of("tls: {minVersion: \"1.1\"}").find("1.2 or 1.3"), std::string::npos);
   EXPECT_NE(error_of("accessLog: {path: relative}").find("absolute"), std::string::npos);
@@ -162,7 +184,10 @@ TEST(Config, BothEndsOfEveryRangeAreVerified) {
   for (const std::string text :
        {"workers: 0", "workers: 128", "limits: {headerBytes: 1Ki, headerCount: 1, requestLine: 256, bodyBytes: 0}",
         "limits: {headerBytes: 1Mi, headerCount: 1000, requestLine: 64Ki, bodyBytes: 1Gi}",
-        "limits: {connections: 10000000, upstreamIdle: 1000000}", "limits: {connections: 0, upstreamIdle: 0}",
+        "limits: {connections: 10000000, upstreamIdle: 1000000, minBodyRate: 1Gi}",
+        "limits: {connections: 0, upstreamIdle: 0, minBodyRate: 0}",
+        "http2: {maxConcurrentStreams: 1, streamWindow: 65535, connectionWindow: 65535}",
+        "http2: {maxConcurrentStreams: 1000, streamWindow: 16Mi, connectionWindow: 16Mi}",
         "timeouts: {requestHeader: 1ms, requestBodyIdle: 1ms, keepAlive: 1ms, upstreamConnect: 1ms, upstreamResponse: "
         "1ms, request: 0s, tlsHandshake: 1ms, upstreamIdle: 1ms, drain: 0s}",
         "timeouts: {requestHeader: 24h, requestBodyIdle: 24h, keepAlive: 24h, upstreamConnect: 24h, upstreamResponse: "
@@ -178,9 +203,12 @@ TEST(Config, BothEndsOfEveryRangeAreVerified) {
       load_text("accessLog: {path: \"" + path + "\", format: \"" + format + "\"}\ntls: {ciphers: \"" + ciphers + "\"}",
                 "f", options));
   EXPECT_EQ(verified(options), "");
-  for (const char* text : {"limits: {headerBytes: 1023}", "limits: {headerBytes: 1048577}", "limits: {headerCount: 0}",
-                           "limits: {headerCount: 1001}", "limits: {requestLine: 255}", "limits: {requestLine: 65537}",
-                           "timeouts: {requestHeader: 0s}", "workers: 129"}) {
+  for (const char* text :
+       {"limits: {headerBytes: 1023}", "limits: {headerBytes: 1048577}", "limits: {headerCount: 0}",
+        "limits: {headerCount: 1001}", "limits: {requestLine: 255}", "limits: {requestLine: 65537}",
+        "timeouts: {requestHeader: 0s}", "workers: 129", "limits: {minBodyRate: 1073741825}",
+        "http2: {maxConcurrentStreams: 0}", "http2: {maxConcurrentStreams: 1001}", "http2: {streamWindow: 65534}",
+        "http2: {streamWindow: 16777217}", "http2: {connectionWindow: 65534}", "http2: {connectionWindow: 16777217}"}) {
     EXPECT_NE(error_of(text).find("between"), std::string::npos) << text;
   }
   std::string addresses;

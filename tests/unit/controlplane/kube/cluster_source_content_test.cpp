@@ -70,7 +70,7 @@ TEST_F(ContentTest, AFailedFetchIsReportedAndTriedAgain) {
   ASSERT_TRUE(run_until([&] { return has("b", "v1"); }));
 }
 
-TEST_F(ContentTest, ManyAreFetchedFourAtOnce) {
+TEST_F(ContentTest, ManyAreFetched) {
   for (int i = 0; i < 40; ++i) put_secret("s" + std::to_string(i), "djE=");
   start();
   expect_synced();

@@ -42,6 +42,7 @@ TEST_F(ClusterSourceTest, AMissingCrdDoesNotHoldUpTheRest) {
     return !objects.contains({Kind::route, {"a", "keep"}}) &&
            !objects.contains({Kind::rate_limit_policy, {"a", "keep"}});
   };
+  timings.absent_confirm_ms = 3000;  // far from what is a moment below
   absent(true);
   start();
   ASSERT_TRUE(run_until([&] { return synced == 1; }));

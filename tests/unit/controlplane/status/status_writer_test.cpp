@@ -7,6 +7,7 @@
 #include "common/base/asio.h"
 #include "common/base/log.h"
 #include "tests/lib/fake_apiserver.h"
+#include "tests/lib/run_until.h"
 
 namespace sluice::status {
 namespace {
@@ -15,6 +16,26 @@ using nlohmann::json;
 using store::Kind;
 constexpr const char* kRoutes = "/apis/sluice.dev/v1alpha1/routes";
 constexpr const char* kEvents = "/api/v1/events";
+
+// Leadership and other replicas as the test says.
+struct OtherReplicas : Leases {
+  bool leads = false, wait = false;
+  std::optional<std::string> lacks;
+  std::string asked_for;
+  std::string nobody;
+  void start(std::function<void()>) override {}
+  bool leading() const override { return leads; }
+  const std::string& leader() const override { return nobody; }
+  void seen(uint64_t, Versions) override {}
+  void acknowledged(uint64_t) override {}
+  std::optional<std::string> missing(Kind, const std::string&, std::string_view version, uint64_t) const override {
+    const_cast<OtherReplicas*>(this)->asked_for = version;
+    return lacks;
+  }
+  void waiting(bool somebody) override { wait = somebody; }
+  void leave(std::function<void()>) override {}
+  Counts counts() const override { return {}; }
+};
 
 class StatusWriterTest : public ::testing::Test {
  protected:
@@ -34,8 +55,9 @@ class StatusWriterTest : public ::testing::Test {
     writer->stop();
     transport->shutdown();
   }
-  std::unique_ptr<StatusWriter> make() {
+  std::unique_ptr<StatusWriter> make(Leases* leases = nullptr) {
     StatusOptions options;
+    options.leases = leases;
     options.controller_name = "sluice.dev/ingress-controller";
     options.host = "pod-1";
     options.pending_ms = 100;
@@ -50,7 +72,8 @@ class StatusWriterTest : public ::testing::Test {
                             generation,
                             true,
                             {{"networking.k8s.io", "IngressClass", "", "web", "", 0}},
-                            {{"Accepted", true, "Accepted", "ok"}}});
+                            {{"Accepted", true, "Accepted", "ok"}},
+                            "17"});
     for (auto& problem : problems) out.events.push_back({std::move(problem), uid, "1"});
     return out;
   }
@@ -80,14 +103,8 @@ class StatusWriterTest : public ::testing::Test {
     return out;
   }
   template <class Done>
-  bool run_until(Done done, int turns = 500) {
-    const auto work = boost::asio::make_work_guard(io);
-    for (int i = 0; i < turns; ++i) {
-      if (done()) return true;
-      io.restart();
-      io.run_for(std::chrono::milliseconds(10));
-    }
-    return false;
+  bool run_until(Done done, int turns = 12'000) {
+    return testkit::run_until(io, done, turns * std::chrono::milliseconds(10));
   }
   size_t writes() {
     size_t count = 0;
@@ -133,6 +150,63 @@ TEST_F(StatusWriterTest, AQuickAcknowledgementIsOneWriteAndTheSameVerdictNone) {
   writer->acknowledged(1);
   ASSERT_TRUE(run_until([&] { return writer->counts().statuses_waiting == 0; }));
   EXPECT_EQ(writes(), 0u);
+}
+
+TEST_F(StatusWriterTest, OnlyTheLeaderWritesAndATakeoverWithNothingNewWritesNothing) {
+  writer->stop();
+  OtherReplicas first, second;
+  first.leads = true;
+  writer = make(&first);
+  const auto follower = make(&second);
+  for (StatusWriter* each : {writer.get(), follower.get()}) {
+    each->update(wanted(1, {problem()}), 7);
+    each->acknowledged(7);
+  }
+  ASSERT_TRUE(run_until([&] { return programmed() == "True Programmed" && writer->counts().events_written == 1; }));
+  EXPECT_EQ(writes(), 2u);
+  first.leads = false;
+  second.leads = true;
+  writer->replicas_changed();
+  follower->replicas_changed();
+  ASSERT_TRUE(run_until([&] { return follower->counts().statuses_waiting == 0; }));
+  run_until([] { return false; }, 20);
+  // The Event was tried to be made, and found.
+  EXPECT_EQ(events().size(), 1u);
+  EXPECT_EQ(events().at(0)["count"], 1);
+  EXPECT_EQ(follower->counts().statuses_written + follower->counts().events_written + follower->counts().failures, 0u);
+  writer->update(wanted(2), 8);
+  run_until([] { return false; }, 20);
+  EXPECT_EQ(writer->counts().statuses_written, 1u);
+  follower->stop();
+}
+
+TEST_F(StatusWriterTest, ProgrammedWaitsForTheReplicasAndIsNeverTakenBackForOneGeneration) {
+  writer->stop();
+  OtherReplicas others;
+  others.leads = true;
+  others.lacks = "gateway-b";
+  writer = make(&others);
+  writer->update(wanted(1), 7);
+  writer->acknowledged(7);
+  ASSERT_TRUE(run_until([&] { return programmed() == "False Pending"; }));
+  EXPECT_NE(route()["status"]["conditions"].dump().find("gateway-b"), std::string::npos);
+  EXPECT_TRUE(run_until([&] { return others.wait; }));  // once the answer to that write is here
+  EXPECT_EQ(others.asked_for, "17");
+  others.lacks.reset();
+  writer->replicas_changed();
+  ASSERT_TRUE(run_until([&] { return programmed() == "True Programmed" && !others.wait; }));
+  // A replica that joins, a leader that changes, another verdict: what has been said stays said.
+  others.lacks = "gateway-c";
+  Wanted other = wanted(1);
+  other.statuses[0].conditions[0].message = "still ok";
+  writer->update(std::move(other), 8);
+  writer->acknowledged(8);
+  ASSERT_TRUE(run_until([&] { return route()["status"]["conditions"].dump().find("still ok") != std::string::npos; }));
+  EXPECT_EQ(programmed(), "True Programmed");
+  // Another generation is another matter.
+  writer->update(wanted(2), 9);
+  writer->acknowledged(9);
+  ASSERT_TRUE(run_until([&] { return programmed() == "False Pending"; }));
 }
 
 TEST_F(StatusWriterTest, ConflictsAndFailuresAreTriedAgain) {

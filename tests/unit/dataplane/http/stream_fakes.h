@@ -18,6 +18,7 @@ struct FakeClient final : ResponseSink {
   uint16_t status = 0;
   std::vector<std::pair<std::string, std::string>> fields;
   std::optional<uint64_t> content_length;
+  bool has_body = false;
   bool ended = false, aborted = false, paused = false, tunnel = false;
   bool room = true;
   void note(const std::string& word) { log += (log.empty() ? "" : " ") + word; }
@@ -25,6 +26,7 @@ struct FakeClient final : ResponseSink {
   void send_head(const ResponseHead& head, bool end) override {
     status = head.status;
     content_length = head.content_length;
+    has_body = head.has_body;
     for (const Field& field : head.fields.all()) fields.emplace_back(field.name, field.value);
     note("head:" + std::to_string(head.status));
     if (end) finish();
@@ -180,6 +182,22 @@ struct StreamRig {
     events->on_response_flush();
   }
   const StreamSummary& summary() { return environment.summaries.back(); }
+};
+
+// A tunnel of a request without a body.
+struct TunnelRig : StreamRig {
+  ResponseEvents* events = nullptr;
+  explicit TunnelRig(std::string_view protocol = "echo") {
+    environment.next_plan.tunnel_idle_ms = 1000;
+    stream.head().upgrade = protocol;
+    request();
+    events = environment.last().events;
+    ResponseHead head(answers);
+    head.status = 101;
+    head.upgrade = protocol;
+    events->on_response_head(head, false);
+    events->on_response_flush();
+  }
 };
 
 }  // namespace sluice::http

@@ -364,21 +364,41 @@ TEST(Stream, BackPressureBothWays) {
   EXPECT_FALSE(rig.environment.last().paused);
 }
 
-// A tunnel of a request without a body.
-struct TunnelRig : StreamRig {
-  ResponseEvents* events = nullptr;
-  TunnelRig() {
-    environment.next_plan.tunnel_idle_ms = 1000;
-    stream.head().upgrade = "websocket";
-    request();
-    events = environment.last().events;
-    ResponseHead head(answers);
-    head.status = 101;
-    head.upgrade = "websocket";
-    events->on_response_head(head, false);
+// Server-sent events, long polls: a piece goes out with the read that brought it, and only the upstream's own rules
+// (of its connection) say how long the next may take.
+TEST(Stream, PiecesOfAnAnswerGoOutAsTheyCome) {
+  StreamRig rig;
+  rig.request();
+  auto* events = rig.environment.last().events;
+  ResponseHead head(rig.answers);
+  head.status = 200;
+  head.has_body = true;
+  head.fields.add("content-type", "text/event-stream");
+  events->on_response_head(head, false);
+  events->on_response_flush();
+  EXPECT_EQ(rig.client.log, "head:200 flush") << "before there is any of the body";
+  for (const std::string_view piece : {"data: 1\n\n", "data: 2\n", "\n"}) {
+    rig.client.log.clear();
+    rig.environment.pass(24u * 3600 * 1000);
+    events->on_response_body({piece.data(), piece.size()}, false);
     events->on_response_flush();
+    EXPECT_EQ(rig.client.log, "body:" + std::string(piece) + " flush");
   }
-};
+  EXPECT_FALSE(rig.environment.last().paused);
+  EXPECT_TRUE(rig.environment.summaries.empty());
+  events->on_response_body({}, true);
+  events->on_response_flush();
+  EXPECT_EQ(rig.summary().error.reason, Reason::none);
+}
+
+TEST(Stream, ALongPollWaitsForItsAnswer) {
+  StreamRig rig;
+  rig.request();
+  rig.environment.pass(24u * 3600 * 1000);
+  EXPECT_TRUE(rig.environment.summaries.empty());
+  rig.answer(200, "at last");
+  EXPECT_EQ(rig.client.body, "at last");
+}
 
 TEST(Stream, TunnelEndsWithTheClientFirst) {
   TunnelRig rig;

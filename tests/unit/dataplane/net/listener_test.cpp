@@ -106,6 +106,22 @@ TEST_P(ListenerTest, WithoutDescriptorsClientsAreClosedAndLaterOnesServed) {
   EXPECT_EQ(accepted_.fds.size(), 1u);
 }
 
+TEST_P(ListenerTest, WithoutEvenTheReserveItRestsAndComesBack) {
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 3; ++i) clients.push_back(start_connect(where_));
+  rlimit old{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+  rlimit none = old;
+  none.rlim_cur = 0;  // also what its reserve gives back is beyond this
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  for (int i = 0; i < 10; ++i) reactor_.run_once(20);
+  setrlimit(RLIMIT_NOFILE, &old);
+  EXPECT_EQ(accepted_.fds.size(), 0u);
+  run(3);
+  EXPECT_EQ(accepted_.fds.size(), 3u) << "they waited in the queue";
+  EXPECT_EQ(listener_->refused(), 0u);
+}
+
 TEST(Socket, TwoSocketsShareAPort) {
   auto first = listen_on(*Address::parse("127.0.0.1"));
   ASSERT_TRUE(first);

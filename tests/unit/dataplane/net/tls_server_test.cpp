@@ -94,22 +94,27 @@ TEST_P(TlsServerTest, TellsNameVersionAndCipher) {
   EXPECT_EQ(connection.server->server_name(), "a.example");
   EXPECT_EQ(connection.server->tls_version(), GetParam() == TLS1_2_VERSION ? "TLSv1.2" : "TLSv1.3");
   EXPECT_THAT(std::string(connection.server->tls_cipher()), HasSubstr("AES"));
-  EXPECT_EQ(connection.server->alpn(), "http/1.1");
+  EXPECT_EQ(connection.server->alpn(), "h2");
   EXPECT_TRUE(connection.server->secure());
   EXPECT_EQ(page_->tls_handshakes.get(), 1u);
 }
 
 TEST_P(TlsServerTest, NoCommonProtocolEndsTheHandshake) {  // RFC 7301 3.2
+  state_.table.settings->http2 = std::make_unique<ir::Http2SettingsT>();
+  state_.table.settings->http2->enabled = false;
   state_.apply(server_);
   Connection connection(server_, {.name = "a.example", .version = GetParam(), .alpn = std::string("\x02h2")});
   EXPECT_FALSE(connection.good);
   EXPECT_EQ(connection.client_error, SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL);
   EXPECT_EQ(page_->tls_failures.get(), 1u);
-  state_.table.settings->tls->alpn_h2 = true;
+  Connection both(server_, {.name = "a.example", .version = GetParam(), .alpn = std::string("\x02h2\x08http/1.1")});
+  EXPECT_TRUE(both.good);
+  EXPECT_EQ(both.server->alpn(), "http/1.1");
+  state_.table.settings->http2->enabled = true;
   state_.apply(server_);
   Connection h2(server_, {.name = "a.example", .version = GetParam(), .alpn = std::string("\x08http/1.1\x02h2")});
   EXPECT_TRUE(h2.good);
-  EXPECT_EQ(h2.server->alpn(), "h2");
+  EXPECT_EQ(h2.server->alpn(), "h2") << "the server's order, not the client's";
 }
 
 TEST_P(TlsServerTest, ResumesTheSameHostOnly) {
@@ -233,6 +238,27 @@ TEST_P(TlsServerTest, CertificatesAreSwappedHotAndOthersStay) {
   EXPECT_EQ(shown("a.example"), "other");
   EXPECT_EQ(shown("b.example"), "b");
   EXPECT_EQ(server_.contexts_built(), built + 1);
+  open.client_send("still here");
+  EXPECT_EQ(open.server_receive(), "still here");
+}
+
+TEST_P(TlsServerTest, OfTooManyContextsTheFirstBuiltIsLetGoAndBuiltAgain) {
+  TlsServer few(*page_);
+  few.limit_contexts(2);
+  const std::string names[] = {"a.example", "c.example", "d.example", "e.example"};
+  State state;
+  for (const std::string& name : names) state.certificate("ns/" + name, *a_).host(name, "ns/" + name);
+  EXPECT_TRUE(state.apply(few).empty());
+  const uint64_t before = few.contexts_built();
+  Connection open(few, {.name = "a.example", .version = GetParam()});
+  for (int round = 0; round < 3; ++round) {
+    for (const std::string& name : names)
+      EXPECT_TRUE(Connection(few, {.name = name, .version = GetParam()}).good) << name;
+  }
+  // Four names go through two places: each is built anew, but for the first, which was there.
+  EXPECT_EQ(few.contexts_built() - before, 12u);
+  EXPECT_TRUE(Connection(few, {.name = "e.example", .version = GetParam()}).good);
+  EXPECT_EQ(few.contexts_built() - before, 12u) << "what is there is used";
   open.client_send("still here");
   EXPECT_EQ(open.server_receive(), "still here");
 }

@@ -36,6 +36,7 @@ StreamRecord full() {
   r.cluster = "shop/web/80";
   r.attempts = 2;
   r.reason = http::Reason::upstream_reset;
+  r.grpc_status = 14;
   r.origin_kind = "Ingress";
   r.origin_namespace = "shop";
   r.origin_name = "web";
@@ -67,6 +68,7 @@ TEST(LogLine, JsonHoldsEverything) {
   EXPECT_EQ(json["peer"], "2001:db8::7");
   EXPECT_EQ(json["query"], "x=1&y=2");
   EXPECT_EQ(json["status"], 200);
+  EXPECT_EQ(json["grpc_status"], 14);
   EXPECT_EQ(json["bytes_out"], 18446744073709551615u);
   EXPECT_EQ(json["duration_us"], 1234567);
   EXPECT_EQ(json["upstream"], "10.0.0.5:8080");
@@ -89,7 +91,7 @@ TEST(LogLine, JsonLeavesOutWhatIsNotThere) {
   EXPECT_EQ(json["status"], 404);
   EXPECT_EQ(json["query"], "");
   for (const char* name : {"reason", "upstream", "attempts", "origin_kind", "tls_version", "sni", "user_agent",
-                           "cluster", "peer", "rate_limit"})
+                           "cluster", "peer", "rate_limit", "grpc_status"})
     EXPECT_FALSE(json.contains(name)) << name;
 }
 
@@ -142,6 +144,10 @@ TEST(LogLine, Template) {
   r.user_agent = "a\"b\\c\nd\x7f\xC3\xBC";
   ASSERT_EQ(format.configure("\"%{user_agent}\" %{method} %{upstream}"), "");
   EXPECT_EQ(line(format, r), R"("a\"b\\c\x0ad\x7f\xc3\xbc" - -)");
+  ASSERT_EQ(format.configure("%{grpc_status}"), "");
+  EXPECT_EQ(line(format, r), "-");
+  r.grpc_status = 0;
+  EXPECT_EQ(line(format, r), "0");
 }
 
 TEST(LogLine, EveryNameIsWritten) {

@@ -53,7 +53,7 @@ void send_raw(int socket, const void* data, size_t size, const std::vector<int>&
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 16)]{};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * (kMaxFds + 8))]{};
   if (!fds.empty()) {
     header.msg_control = control;
     header.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
@@ -110,11 +110,11 @@ TEST(Messages, AClosedPeerIsSaid) {
 }
 
 TEST(Messages, MoreDescriptorsThanAllowed) {
-  const std::vector<int> five(kMaxFds + 1, STDERR_FILENO), ten(10, STDERR_FILENO);
+  const std::vector<int> one_more(kMaxFds + 1, STDERR_FILENO), many_more(kMaxFds + 8, STDERR_FILENO);
   Pair pair;
-  EXPECT_FALSE(send(pair.here.get(), sample(), five));
+  EXPECT_FALSE(send(pair.here.get(), sample(), one_more));
   const Message message = sample();
-  for (const auto& fds : {five, ten}) {
+  for (const auto& fds : {one_more, many_more}) {
     const int before = ::dup(STDERR_FILENO);
     ::close(before);
     send_raw(pair.here.get(), &message, sizeof message, fds);
@@ -143,8 +143,10 @@ TEST(Messages, FieldsOutOfBoundsAreRefused) {
   EXPECT_NE(verdict([](Message& m) { ++m.magic; }), "");
   EXPECT_NE(verdict([](Message& m) { m.type = MessageType::none; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.type = MessageType::reopen; }), "");
-  EXPECT_NE(verdict([](Message& m) { m.type = static_cast<MessageType>(static_cast<int>(MessageType::reopen) + 1); }),
-            "");
+  EXPECT_NE(
+      verdict([](Message& m) { m.type = static_cast<MessageType>(static_cast<int>(MessageType::log_level) + 1); }), "");
+  EXPECT_EQ(verdict([](Message& m) { m.level = 4; }), "");
+  EXPECT_NE(verdict([](Message& m) { m.level = 5; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.listener_count = kMaxListeners; }), "");
   EXPECT_NE(verdict([](Message& m) { m.listener_count = kMaxListeners + 1; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.workers_wanted = kMaxWorkers; }), "");

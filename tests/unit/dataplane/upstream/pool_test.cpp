@@ -45,13 +45,6 @@ TEST_F(PoolTest, UnknownAndEmptyClusters) {
   EXPECT_EQ(start("d").refused.reason, Reason::no_endpoints);
 }
 
-TEST_F(PoolTest, ProtocolsNotSpokenHere) {
-  ClusterSpec spec{"c", {{"10.0.0.1"}}};
-  spec.protocol = ir::UpstreamProtocol::H2;
-  apply({spec});
-  EXPECT_EQ(start().refused.reason, Reason::backend_invalid);
-}
-
 TEST_F(PoolTest, DrainingEndpointsGetNothingNew) {
   apply({{"c", {{"10.0.0.1", 80, ir::EndpointState::Draining}, {"10.0.0.2"}}}});
   for (int i = 0; i < 20; ++i) EXPECT_EQ(get().attempts.last_address, testing::address("10.0.0.2", 80));

@@ -95,7 +95,9 @@ class GatedTransport final : public net::Transport {
   void shutdown_write() override { inner_->shutdown_write(); }
   [[nodiscard]] bool wants_write() const override { return !done_ || inner_->wants_write(); }
   [[nodiscard]] bool secure() const override { return is_secure; }
+  [[nodiscard]] std::string_view alpn() const override { return protocol; }
   bool is_secure = false;
+  std::string protocol;
 
  private:
   std::unique_ptr<net::Transport> inner_;
@@ -121,6 +123,7 @@ class PairConnector final : public Connector {
     peers.emplace_back(UniqueFd(ends[1]), to);
     auto transport = std::make_unique<GatedTransport>(UniqueFd(ends[0]), gate_closed, handshake_fails);
     transport->is_secure = secure;
+    transport->protocol = protocol;
     return transport;
   }
   std::deque<Peer> peers;  // in order of connecting
@@ -129,6 +132,7 @@ class PairConnector final : public Connector {
   bool gate_closed = false;
   int handshake_fails = 0;
   bool secure = false;
+  std::string protocol;  // ALPN
   int send_buffer = 0;
   int calls = 0;
 };
@@ -317,7 +321,7 @@ struct Fixture : ::testing::Test {
   // Until what is due in real time has fired.
   void turn_until(const std::function<bool()>& done) {
     const uint64_t begin = monotonic_ms();
-    while (!done() && monotonic_ms() < begin + 10000) reactor.run_once(10);
+    while (!done() && monotonic_ms() < begin + 120'000) reactor.run_once(10);
   }
   Peer& peer(size_t i = 0) { return connector->peers.at(i); }
   shared::ClusterSlot& slot(std::string_view cluster = "c") { return shared::cluster_slot(*page, cluster); }

@@ -185,8 +185,8 @@ TEST_F(ConnectionTest, HeadOfALocalAnswerHasNoBody) {
 
 void drain(WorkerRig& rig) {
   rig.context.draining = true;
-  for (ClientConnection* at = rig.context.connections; at != nullptr;) {
-    ClientConnection* const next = at->next();
+  for (ClientLink* at = rig.context.connections; at != nullptr;) {
+    ClientLink* const next = at->next();
     at->drain();
     at = next;
   }
@@ -446,7 +446,7 @@ TEST_F(TunnelTest, TheClientEndsFirst) {
   ASSERT_TRUE(rig.until([&] { return client.ended(); }));
   EXPECT_EQ(client.received(), "<a>");
   EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
-  const shared::RouteSlot& slot = shared::route_slot(*rig.page, "tunnel");
+  const shared::RouteCounters& slot = shared::route_slots(*rig.page, "tunnel").route;
   EXPECT_EQ(slot.bytes_in.get(), 1u);
   EXPECT_EQ(slot.bytes_out.get(), 3u);
 }
@@ -504,7 +504,7 @@ TEST_F(ConnectionTest, CutOffRequestsAreAnswered503) {
   half.send("GET / HTTP/1.1\r\nHo");
   ASSERT_TRUE(rig.until([&] { return rig.context.upstreams.active_exchanges() == 1; }));
   drain(rig);
-  for (ClientConnection* at = rig.context.connections; at != nullptr;) std::exchange(at, at->next())->cut_off();
+  for (ClientLink* at = rig.context.connections; at != nullptr;) std::exchange(at, at->next())->cut_off();
   for (Client* client : {&waiting, &half}) {
     ASSERT_TRUE(rig.until([&] { return client->ended(); }));
     EXPECT_TRUE(client->received().starts_with("HTTP/1.1 503 ")) << client->received();

@@ -1,12 +1,16 @@
 #include "dataplane/worker/state.h"
 
+#include <algorithm>
 #include <array>
+#include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 
 #include <gtest/gtest.h>
 
-#include "common/ir/route_table_generated.h"
+#include "common/ir/table_view.h"
 
 namespace sluice::worker {
 namespace {
@@ -91,6 +95,71 @@ TEST_F(StateTest, WhatWasAppliedStaysMapped) {
   EXPECT_EQ(route_of("b.example"), "second");
   EXPECT_EQ(route_of("a.example"), "");
   EXPECT_NE(context.upstreams.cluster("ns/web:80"), nullptr);
+}
+
+// Where the process has shards mapped: address ranges of /proc/self/maps.
+std::set<std::string> shards_mapped() {
+  std::set<std::string> out;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("memfd:a-shard") != std::string::npos) out.insert(line.substr(0, line.find(' ')));
+  }
+  return out;
+}
+
+struct ShardedState : StateTest {
+  // `metrics`: host -> metric of its route; each in the shard where it belongs.
+  Status apply_shards(uint64_t sequence, const std::map<std::string, std::string>& metrics, size_t shards = 4) {
+    std::vector<ir::RouteTableT> tables(shards);
+    for (const auto& [host, metric] : metrics) {
+      ir::RouteTableT one = table_of(host, metric, std::hash<std::string>{}(metric));
+      tables[ir::shard_of(host, shards)].hosts.push_back(std::move(one.hosts.front()));
+    }
+    ir::RouteTableT head;
+    head.schema_version = ir::kSchemaVersion;
+    std::vector<UniqueFd> fds(ir::kParts);
+    for (ir::RouteTableT& table : tables) {
+      table.schema_version = ir::kSchemaVersion;
+      flatbuffers::FlatBufferBuilder builder;
+      builder.Finish(ir::RouteTable::Pack(builder, &table));
+      const auto bytes = std::as_bytes(builder.GetBufferSpan());
+      const ir::ContentHash hash = ir::content_hash(bytes);
+      head.shards.emplace_back(hash.high, hash.low, bytes.size());
+      fds.push_back(std::move(*ir::make_sealed("a-shard", bytes)));
+    }
+    fds[0] = part<ir::RouteTable>(head);
+    fds[1] = part<ir::EndpointSet>({});
+    fds[2] = part<ir::SecretSet>({});
+    if (lost_shard) fds.pop_back();
+    return state.apply({1, sequence}, fds, context);
+  }
+  bool lost_shard = false;
+};
+
+// Hosts are found whichever shard they are in; the shards that a change leaves alone stay where they are.
+TEST_F(ShardedState, AChangeMapsItsShardsOnly) {
+  std::map<std::string, std::string> hosts;
+  for (int i = 0; i < 40; ++i) hosts[fmt::format("h{}.example", i)] = "first";
+  ASSERT_TRUE(apply_shards(1, hosts));
+  for (const auto& [host, metric] : hosts) EXPECT_EQ(route_of(host), "first") << host;
+  const std::set<std::string> before = shards_mapped();
+  hosts["h7.example"] = "second";
+  ASSERT_TRUE(apply_shards(2, hosts));
+  for (const auto& [host, metric] : hosts) EXPECT_EQ(route_of(host), metric) << host;
+  std::vector<std::string> stayed;
+  std::ranges::set_intersection(before, shards_mapped(), std::back_inserter(stayed));
+  EXPECT_GE(stayed.size(), before.size() - 1);
+  EXPECT_EQ(shards_mapped().size(), before.size()) << "the shard before it is gone";
+  lost_shard = true;
+  EXPECT_FALSE(apply_shards(3, hosts));
+  EXPECT_EQ(route_of("h7.example"), "second");
+  lost_shard = false;
+  ASSERT_TRUE(apply_shards(4, hosts, 16)) << "cut anew";
+  for (const auto& [host, metric] : hosts) EXPECT_EQ(route_of(host), metric) << host;
+  ASSERT_TRUE(apply(5, table_of("h7.example", "whole", 3)));
+  EXPECT_EQ(route_of("h7.example"), "whole");
+  EXPECT_EQ(route_of("h8.example"), "");
+  EXPECT_TRUE(shards_mapped().empty());
 }
 
 TEST_F(StateTest, WhatIsRefusedLeavesTheEarlierState) {

@@ -107,6 +107,8 @@ TEST(SteadyState, NoAllocationPerRequest) {
       "GET /filtered/y HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\n\r\n",
       "GET /limited HTTP/1.1\r\nHost: a.example\r\nCookie: a=b; sid=d\r\nX-Key: 1\r\nX-Key: 2\r\n\r\n",
       "POST /plain HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nabcde",
+      "POST /plain HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/grpc\r\ngrpc-timeout: 9H\r\n"
+      "Content-Length: 5\r\n\r\nabcde",
   };
   for (const std::string_view request : requests) ASSERT_TRUE(run(rig, client.fd(), request, 100));
   for (const std::string_view request : requests) {

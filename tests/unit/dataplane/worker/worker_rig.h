@@ -155,6 +155,7 @@ struct WorkerRig {
   std::deque<flatbuffers::FlatBufferBuilder> builders;  // what was applied stays mapped
 
   WorkerRig() {
+    page->route_limit.set(shared::kDefaultRoutes);
     table.settings = std::make_unique<ir::SettingsT>();
     table.settings->timeouts = std::make_unique<ir::TimeoutSettingsT>();
     table.settings->limits = std::make_unique<ir::LimitSettingsT>();
@@ -243,9 +244,9 @@ struct WorkerRig {
     ClientConnection::start(context, UniqueFd(ends[0]), address, 8080, false);
     return Client(UniqueFd(ends[1]));
   }
-  // Runs the loop until it holds, or a few seconds are over.
+  // Runs the loop until it holds, or two minutes are over.
   bool until(const std::function<bool()>& holds) {
-    const uint64_t give_up = monotonic_ms() + 10'000;
+    const uint64_t give_up = monotonic_ms() + 120'000;
     while (monotonic_ms() < give_up) {
       if (holds()) return true;
       reactor.run_once(10);

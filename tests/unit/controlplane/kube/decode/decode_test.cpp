@@ -171,20 +171,29 @@ TEST(Decode, RouteWithEverything) {
       R"({"apiVersion":"sluice.dev/v1alpha1","kind":"Route","metadata":{"name":"r","namespace":"n"},"spec":{
     "parentRefs":[{"name":"sluice"}],"hostnames":["a.example.com"],"rules":[{"name":"one",
       "matches":[{"path":{"type":"RegularExpression","value":"/x.*"},"method":"GET","headers":[{"name":"X-Env","value":"blue"},{"type":"Present","name":"A"}],
-        "queryParams":[{"type":"RegularExpression","name":"q","value":"v+"}]},{}],
+        "queryParams":[{"type":"RegularExpression","name":"q","value":"v+"}]},{},
+        {"grpc":{"service":"a.B","method":"C"},"method":"POST"},{"grpc":{"type":"RegularExpression","method":"C.*"}}],
       "filters":[{"type":"RequestHeaderModifier","requestHeaderModifier":{"set":[{"name":"A","value":"1"}],"add":[{"name":"B","value":""}],"remove":["C"]}},
         {"type":"ResponseHeaderModifier","responseHeaderModifier":{}},
         {"type":"URLRewrite","urlRewrite":{"hostname":"h","path":{"type":"ReplaceRegexMatch","replaceRegexMatch":{"pattern":"^/a","substitution":"/b"}}}},
         {"type":"RequestRedirect","requestRedirect":{"scheme":"https","port":8443,"path":{"type":"ReplacePrefixMatch","replacePrefixMatch":""},"statusCode":301}},
         {"type":"DirectResponse","directResponse":{"statusCode":418,"body":"tea\n"}}],
       "backendRefs":[{"name":"s","port":80},{"name":"t","port":81,"weight":0,"namespace":"o"}],
-      "timeouts":{"request":"1m30s","backendRequest":"500ms"},"retry":{"attempts":3,"codes":[503],"backoff":"100ms","onNonIdempotent":true}}]}})");
+      "timeouts":{"request":"1m30s","backendRequest":"500ms"},"retry":{"attempts":3,"codes":[503],"backoff":"100ms","onNonIdempotent":true},"upgrades":["WebSocket","x"]},
+      {"upgrades":[]},{"upgrades":null},{}]}})");
   EXPECT_EQ(route.parent_refs[0].group, "networking.k8s.io");
   EXPECT_EQ(route.parent_refs[0].kind, "IngressClass");
   const auto& rule = route.rules.at(0);
   EXPECT_EQ(rule.matches[0].path.type, store::PathMatchType::regular_expression);
   EXPECT_EQ(rule.matches[0].headers[1].type, store::ValueMatchType::present);
   EXPECT_EQ(rule.matches[1], store::RouteMatch{});
+  EXPECT_EQ(rule.matches[2].grpc, (store::GrpcMatch{store::GrpcMatch::Type::exact, "a.B", "C"}));
+  EXPECT_EQ(rule.matches[2].method, "POST");
+  EXPECT_EQ(rule.matches[3].grpc, (store::GrpcMatch{store::GrpcMatch::Type::regular_expression, "", "C.*"}));
+  EXPECT_THAT(rule.upgrades, ElementsAre("WebSocket", "x"));
+  EXPECT_THAT(route.rules.at(1).upgrades, ElementsAre());
+  EXPECT_THAT(route.rules.at(2).upgrades, ElementsAre("websocket"));
+  EXPECT_THAT(route.rules.at(3).upgrades, ElementsAre("websocket"));
   ASSERT_EQ(rule.filters.size(), 5u);
   EXPECT_EQ(std::get<store::RewriteFilter>(rule.filters[2]).path->pattern, "^/a");
   EXPECT_EQ(std::get<store::RedirectFilter>(rule.filters[3]).status_code, 301);
@@ -228,17 +237,22 @@ TEST(Decode, RouteFlaws) {
         {"matches":[{"headers":[7]},{}]},
         {"backendRefs":[{"name":"a","port":80},{"name":"b","port":99999,"weight":3}]},
         {"name":"A","retry":{"codes":[200]}},
-        {}]}})");
-  EXPECT_THAT(flaw_fields(route),
-              ElementsAre("spec.parentRefs[0].kind", "spec.parentRefs[1].port", "spec.hostnames[1]",
-                          "spec.hostnames[2]", "spec.rules[0].matches[1].path.type", "spec.rules[1].filters[0].type",
-                          "spec.rules[2]", "spec.rules[3].matches", "spec.rules[4].matches[0].headers[0].type",
-                          "spec.rules[4].matches[1].headers[0]", "spec.rules[5].matches[0].headers[0]",
-                          "spec.rules[6].backendRefs[1].port", "spec.rules[7].name", "spec.rules[7].retry.codes[0]"));
+        {},
+        {"matches":[{"grpc":{}},{"grpc":{"service":"a"},"path":{}},{"grpc":{"service":"a","type":"Glob"}},{"grpc":{"service":"a"}}]},
+        {"upgrades":"websocket"},{"upgrades":["a",7]}]}})");
+  EXPECT_THAT(
+      flaw_fields(route),
+      ElementsAre("spec.parentRefs[0].kind", "spec.parentRefs[1].port", "spec.hostnames[1]", "spec.hostnames[2]",
+                  "spec.rules[0].matches[1].path.type", "spec.rules[1].filters[0].type", "spec.rules[2]",
+                  "spec.rules[3].matches", "spec.rules[4].matches[0].headers[0].type",
+                  "spec.rules[4].matches[1].headers[0]", "spec.rules[5].matches[0].headers[0]",
+                  "spec.rules[6].backendRefs[1].port", "spec.rules[7].name", "spec.rules[7].retry.codes[0]",
+                  "spec.rules[9].matches[0].grpc.service", "spec.rules[9].matches[1].grpc",
+                  "spec.rules[9].matches[2].grpc.type", "spec.rules[10].upgrades", "spec.rules[11].upgrades[1]"));
   EXPECT_EQ(route.parent_refs[0].name, "");
   EXPECT_EQ(route.parent_refs[1].name, "sluice");
   EXPECT_THAT(route.hostnames, ElementsAre("a.example.com", "", ""));
-  ASSERT_EQ(route.rules.size(), 9u);
+  ASSERT_EQ(route.rules.size(), 12u);
   const auto invalid = [&](size_t rule) {
     std::string out = route.rules[rule].invalid ? "rule:" : "fine:";
     for (const auto& match : route.rules[rule].matches) out += match.invalid ? 'x' : '.';
@@ -258,6 +272,9 @@ TEST(Decode, RouteFlaws) {
   EXPECT_EQ(invalid(7), "rule:");
   EXPECT_EQ(route.rules[7].name, "");
   EXPECT_EQ(invalid(8), "fine:");
+  EXPECT_EQ(invalid(9), "fine:xxx.");
+  EXPECT_EQ(invalid(10), "rule:");
+  EXPECT_EQ(invalid(11), "rule:");
 }
 
 TEST(Decode, IngressFlaws) {

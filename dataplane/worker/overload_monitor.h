@@ -1,0 +1,47 @@
+// Takes the figures that overload.h judges, about four times a second, and does what its levels ask for. One timer of
+// the kernel: how late it is seen is how long an event waits for its turn.
+#pragma once
+#include <cstdint>
+#include <optional>
+
+#include "common/base/unique_fd.h"
+#include "dataplane/net/reactor.h"
+#include "dataplane/worker/context.h"
+#include "dataplane/worker/memory_gauge.h"
+
+namespace sluice::worker {
+
+class OverloadMonitor final : private net::EventHandler {
+ public:
+  static constexpr uint64_t kPeriodMs = 250;
+  OverloadMonitor(Context& context, MemoryGauge gauge);
+  ~OverloadMonitor();
+  OverloadMonitor(const OverloadMonitor&) = delete;
+  OverloadMonitor& operator=(const OverloadMonitor&) = delete;
+
+  // False: there is no timer, and nothing is watched.
+  [[nodiscard]] bool start();
+  // How many workers share the memory.
+  void set_workers(uint32_t workers) { workers_ = workers; }
+  // After a batch of events: looks at once if much was added since the last time. Costs nothing if not.
+  void after_batch();
+  // What happens with each reading.
+  void judge(const Load& load);
+
+ private:
+  void on_event(uint32_t events) override;
+  [[nodiscard]] size_t occupied() const;
+  void look(std::optional<uint64_t> delay_ms);
+  void end_idle();
+  void reset_largest(uint64_t wanted);
+
+  Context& context_;
+  MemoryGauge gauge_;
+  UniqueFd timer_;
+  uint64_t due_ns_ = 0;          // the next expiry nobody has seen
+  size_t next_look_ = SIZE_MAX;  // when so much is occupied
+  uint32_t workers_ = 1;
+  uint32_t looks_short_ = 0;  // of the timer, while memory is short
+};
+
+}  // namespace sluice::worker
