@@ -11,7 +11,6 @@ namespace sluice::compile {
 namespace {
 
 using flatbuffers::FlatBufferBuilder;
-using flatbuffers::Offset;
 
 const std::string& name_of(const ir::ClusterEndpointsT& endpoints) { return endpoints.name; }
 const std::string& name_of(const ir::CertificateT& certificate) { return certificate.id; }

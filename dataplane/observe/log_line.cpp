@@ -382,6 +382,8 @@ void LineFormat::value(size_t name, const StreamRecord& r, Writer& w, const Limi
       return words(r.rate_limit, limits.word);
     case 34:
       return r.grpc_status ? w.number(*r.grpc_status) : w.byte('-');
+    default:
+      return;  // a format holds no other
   }
 }
 static_assert(kAccessLogNames.size() == 35 && kAccessLogNames[13] == "user_agent" && kAccessLogNames[22] == "reason" &&

@@ -101,9 +101,8 @@ class Supervision(unittest.TestCase):
             gw = Gateway(objects(origin.ports[0]), workers=1)
             try:
                 self.assertEqual(gw.get('/')[0], 200)
-                state = find_state(gw.state)
-                gw.end()
-                with DataPlane(gw, state) as port:
+                gw.end()  # which waits for the disk: a state is kept there once a second at most
+                with DataPlane(gw, find_state(gw.state)) as port:
                     gw.until(lambda: gw.get('/', port=port)[0] == 200, what='served from disk')
             finally:
                 gw.stop()

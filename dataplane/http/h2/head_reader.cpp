@@ -173,8 +173,8 @@ void HeadReader::join_cookies(Fields& fields) {
     // An empty one adds nothing: a delimiter at the end would leave white space there.
     if (field.token != Token::cookie || field.value.empty()) continue;
     if (at != 0) {
-      std::memcpy(all + at, "; ", 2);
-      at += 2;
+      all[at++] = ';';
+      all[at++] = ' ';
     }
     std::memcpy(all + at, field.value.data(), field.value.size());
     at += field.value.size();
