@@ -19,11 +19,15 @@ REQUEST = 'dataplane/http/h1/request_reader.cpp'
 RESPONSE = 'dataplane/http/h1/response_reader.cpp'
 SECTION = 'dataplane/http/h1/field_section.cpp'
 LINES = 'dataplane/http/h1/line_scan.cpp'
+PIECES = 'dataplane/http/h1/line_scan.h'
 BODY = 'dataplane/http/h1/body_reader.cpp'
 WRITER = 'dataplane/http/h1/writer.cpp'
 PATH = 'dataplane/http/path.cpp'
 AUTHORITY = 'dataplane/http/authority.cpp'
 FIELD = 'dataplane/http/field.cpp'
+TARGET = 'dataplane/http/target.cpp'
+TRAILERS = 'dataplane/http/trailers.cpp'
+WRITTEN = 'dataplane/http/written_field.h'
 
 # --- Parser: the request line and what becomes of it -------------------------------------------------------------------------------
 fault('request-minor-version', REQUEST, "version[7] > '1'", "version[7] > '2'", 'HTTP/1.2 is taken for HTTP/1.0')
@@ -36,7 +40,7 @@ fault('request-https-form', REQUEST, 'if (!chars::equal_without_case(name, "http
 fault('request-authority-end', REQUEST, 'find_first_of("/?#", begin)', 'find_first_of("/#", begin)',
       'the query belongs to the authority of an absolute-form without a path')
 fault('request-empty-authority', REQUEST, '    if (authority.empty()) return Reason::bad_host;\n', '', 'http:///path is taken')
-fault('request-query-flag', REQUEST, '    head.has_query = true;\n', '', 'queries are lost')
+fault('request-query-flag', TARGET, '    head.has_query = true;\n', '', 'queries are lost')
 fault('request-two-hosts', REQUEST, 'if (facts.hosts > 1) return', 'if (facts.hosts > 2) return', 'two Host lines')
 fault('request-host-10', REQUEST, 'if (facts.hosts == 0 && head.version == Version::http11)', 'if (facts.hosts == 0)',
       'HTTP/1.0 without Host is refused')
@@ -50,10 +54,9 @@ fault('request-port-stays', REQUEST, '  head.port = 0;\n', '', 'a request keeps 
 fault('request-empty-lines', REQUEST, '      skipped_empty_line_ = true;\n', '', 'any number of empty lines before a request')
 fault('request-skipped-bytes', REQUEST, '  step.consumed += skipped;\n', '', 'the empty line before a request is not consumed')
 fault('request-line-limit', REQUEST, 'line_size > limits.request_line)', 'line_size >= limits.request_line)', 'a line of exactly the limit is refused')
-fault('request-line-pieces', REQUEST, 'return in.size() > limits.request_line + 1 ? fail(Reason::request_line_too_long) : Step{};', 'return Step{};',
+fault('request-line-pieces', PIECES, '      if (in.size() > limits.request_line + 1) return {Parse::failed, Reason::request_line_too_long};\n', '',
       'no limit to a request line that comes in pieces')
-fault('request-head-pieces', REQUEST,
-      'return in.size() - scan_.fields_start > limits.header_bytes + 1 ? fail(Reason::headers_too_large) : Step{};', 'return Step{};',
+fault('request-head-pieces', PIECES, ' && in.size() - scan.fields_start > limits.header_bytes + 1)', ' && false)',
       'no limit to a head that comes in pieces')
 fault('request-connect', REQUEST, '  if (head.method == Method::connect) return Reason::connect_refused;\n', '', 'CONNECT is taken for a request')
 
@@ -110,10 +113,10 @@ fault('frame-chunk-end', BODY, r"if (in[0] != '\r' || (in.size() > 1 && in[1] !=
       'CR and any byte end a chunk')
 fault('frame-extension-sum', BODY, 'extension_bytes_ + extensions > kMaxExtensionBytes', 'extensions > kMaxExtensionBytes',
       'chunk extensions without end')
-fault('frame-trailer-framing', BODY, '    case Token::content_length:\n', '', 'Content-Length in trailers is dropped instead of refused')
+fault('frame-trailer-framing', TRAILERS, '    case Token::content_length:\n', '', 'Content-Length in trailers is dropped instead of refused')
 fault('frame-quick-end', BODY, '    step.consumed += kEnd.size();\n', '', 'the end of a chunked body is read as the next message')
-fault('write-values', WRITER, ' || !chars::is_field_value(field.value)) {', ') {', 'CR LF in a value makes new fields')
-fault('write-our-te', WRITER, '    case Token::transfer_encoding:\n', '', 'a second Transfer-Encoding is written')
+fault('write-values', WRITTEN, ' && chars::is_field_value(field.value);', ';', 'CR LF in a value makes new fields')
+fault('write-our-te', WRITTEN, '    case Token::transfer_encoding:\n', '', 'a second Transfer-Encoding is written')
 fault('write-204-length', WRITER, 'if (head.content_length && !interim && head.status != 204)', 'if (head.content_length && !interim)',
       'Content-Length in a 204')
 fault('write-until-close', WRITER, '      close = true;\n', '', 'a body until close does not say so')
@@ -156,7 +159,8 @@ POOL = 'dataplane/upstream/idle_pool.cpp'
 VERIFY = 'common/ir/verify.cpp'
 VERIFY_ROUTE = 'common/ir/verify_route.cpp'
 STORE = 'controlplane/store/store.cpp'
-COMPILER = 'controlplane/compile/compiler.cpp'
+TABLE_PARTS = 'controlplane/compile/table_parts.cpp'
+PART_WRITER = 'controlplane/compile/part_writer.h'
 fault('swap-mappings', STATE, '  parts_ = std::move(parts);\n', '', 'the tables in use are unmapped')
 fault('swap-schema', STATE, 'if (table->schema_version() != ir::kSchemaVersion)', 'if (table->schema_version() > ir::kSchemaVersion)',
       'a table of an older schema is used')
@@ -180,6 +184,6 @@ fault('swap-relist-scope', STORE, '[&](const ObjectKey& key) { return replace.ns
       'a relist of one namespace deletes the others')
 fault('swap-relist-order', STORE, '  std::ranges::sort(kept);\n', '', 'a relist in another order takes objects away for a moment')
 fault('swap-burst', STORE, 'std::min(now_ms + kQuietMs, *first_ + kMaxMs)', 'now_ms + kQuietMs', 'a burst puts the table off without end')
-fault('swap-table-memo', COMPILER, 'if (!memo.table_part.bytes || !(input == memo.last_table)) {', 'if (!memo.table_part.bytes) {', 'the table is made once')
-fault('swap-host-hash', COMPILER, '    entry.hash = hash_of(builder);\n', '', 'a changed host has the hash of the one before')
-fault('swap-last-list', COMPILER, '  last = now;\n', '', 'endpoints that come back are not compiled')
+fault('swap-table-memo', TABLE_PARTS, '  if (same) return;\n', '  if (head_part_.bytes && lists_.empty()) return;\n', 'the table is made once')
+fault('swap-host-hash', TABLE_PARTS, 'hash_of(nested_)', '0', 'a changed host has the hash of the one before')
+fault('swap-last-list', PART_WRITER, '      if (items_[i] != now[i]) items_[i] = now[i];\n', '      if (items_[i] == nullptr) items_[i] = now[i];\n', 'endpoints that come back are not compiled')
