@@ -11,6 +11,7 @@
 #pragma once
 #include <array>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 
 #include "common/base/unique_fd.h"
 #include "dataplane/master/counter_pages.h"
+#include "dataplane/master/hang_watch.h"
 #include "dataplane/master/listen_sockets.h"
 #include "dataplane/master/master.h"
 #include "dataplane/sync/messages.h"
@@ -45,8 +47,9 @@ struct Worker {
   unsigned page = 0;
   uint64_t spawned_ms = 0;
   ir::StateId sent, running;
-  std::set<uint32_t> listening;  // ids of sockets it has
-  uint64_t kill_at_ms = 0;       // when patience ends; 0 = never
+  std::set<uint32_t> listening;   // ids of sockets it has
+  uint64_t kill_at_ms = 0;        // when patience ends; 0 = never
+  std::optional<HangWatch> late;  // while its heartbeat is
 };
 
 // A worker index: who has it, and how fast its last owners died.

@@ -225,8 +225,16 @@ void Supervisor::check_workers(uint64_t now) {
   auto check = [&](Worker& worker) {
     if (worker.pid == 0) return;
     if (worker.kill_at_ms != 0 && now >= worker.kill_at_ms)
-      kill_worker(worker, worker.channel ? "drain time is over" : "does not end");
-    else if (worker.channel && late(worker)) kill_worker(worker, "no heartbeat");
+      return kill_worker(worker, worker.channel ? "drain time is over" : "does not end");
+    if (!worker.channel || !late(worker)) {
+      worker.late.reset();
+      return;
+    }
+    if (!worker.late) {
+      worker.late.emplace();
+      log::warning("worker is late", {{"worker", worker.index + 1}, {"pid", worker.pid}});
+    }
+    if (worker.late->hangs(look_at(worker.pid))) kill_worker(worker, "no heartbeat");
   };
   for (Slot& slot : slots_) {
     check(slot.worker);
