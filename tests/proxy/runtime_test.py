@@ -51,6 +51,47 @@ def titles(gw):
     return sorted(title for title in out if title.startswith('sluice-dataplane'))
 
 
+class CpuGroup:
+    """A control group of our own with so much CPU time in each period (milliseconds)."""
+
+    def __init__(self, quota, period):
+        self.unified = os.path.exists('/sys/fs/cgroup/cgroup.controllers')
+        self.path = f'/sys/fs/cgroup/{"" if self.unified else "cpu/"}sluice-test-{os.getpid()}'
+        os.mkdir(self.path)
+        try:
+            self.allow(quota, period)
+        except OSError:
+            os.rmdir(self.path)
+            raise
+
+    def allow(self, quota, period):
+        """A quota of -1 is no limit."""
+        if self.unified:
+            files = {'cpu.max': f'{quota * 1000 if quota > 0 else "max"} {period * 1000}'}
+        else:
+            files = {'cpu.cfs_period_us': str(period * 1000), 'cpu.cfs_quota_us': str(quota * 1000 if quota > 0 else -1)}
+        for name, value in files.items():
+            with open(os.path.join(self.path, name), 'w') as f:
+                f.write(value)
+
+    def add(self, pid):
+        with open(os.path.join(self.path, 'cgroup.procs'), 'w') as f:
+            f.write(str(pid))
+
+
+@contextlib.contextmanager
+def cpu_group(quota, period):
+    try:
+        group = CpuGroup(quota, period)
+    except OSError as e:
+        raise unittest.SkipTest(f'no control group with a CPU quota can be made here: {e.strerror}')
+    try:
+        yield group
+    finally:
+        # Who was in it may not have been waited for yet.
+        until(lambda: os.rmdir(group.path) or True, 60, 'the control group is empty')
+
+
 class Processes(unittest.TestCase):
     def test_titles_and_the_number_of_workers_while_requests_run(self):
         with Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=None, config='workers: 1') as gw:
@@ -96,31 +137,40 @@ class Processes(unittest.TestCase):
             self.assertEqual(failed, [], 'all were connected after it stopped, so none was its own')
 
     def test_workers_by_the_cpu_quota(self):
-        group = f'/sys/fs/cgroup/cpu/sluice-test-{os.getpid()}'
-        quota = {'cpu.cfs_period_us': '100000', 'cpu.cfs_quota_us': '150000'}
-        if os.path.exists('/sys/fs/cgroup/cgroup.controllers'):
-            group, quota = f'/sys/fs/cgroup/sluice-test-{os.getpid()}', {'cpu.max': '150000 100000'}
-        try:
-            os.mkdir(group)
-        except OSError as e:
-            self.skipTest(f'no cgroup of our own can be made here: {e.strerror}')
-        try:
+        with cpu_group(150, 100) as group, Origin(1) as origin:
+            # A shell that moves itself there and becomes the gateway.
+            with Gateway(objects(origin.ports[0]), workers=None, admin=False, wait=False, wrap=['sh', '-c', f'echo $$ >{group.path}/cgroup.procs && exec "$@"', 'sh']) as gw:
+                gw.read_ports()
+                gw.until(lambda: len(gw.pids('worker')) == min(2, os.cpu_count()), what=f'two workers: {titles(gw)}')
+                self.assertEqual(gw.get('/')[0], 200)
+
+    def test_a_worker_that_gets_no_cpu_is_left_alone(self):
+        """More handshakes than its quota allows for many seconds: it is late, and not replaced; all of them end well when it may run again."""
+        with cpu_group(1, 1000) as group, Origin(1) as origin, Gateway(objects(origin.ports[0]), https=True, workers=1, config='timeouts: {tlsHandshake: 300s}\n') as gw:
+            before, failed = gw.pids('worker'), []
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            group.add(before[0])
+
+            def handshake():
+                try:
+                    with context.wrap_socket(gw.connect(gw.https)) as s:
+                        s.sendall(b'GET / HTTP/1.1\r\nHost: nobody.example\r\n\r\n')
+                        if read_answer(s)[0] != 404:
+                            failed.append('status')
+                except OSError as e:
+                    failed.append(repr(e))
+            threads = [threading.Thread(target=handshake) for _ in range(100)]
+            for t in threads:
+                t.start()
             try:
-                for name, value in quota.items():
-                    with open(os.path.join(group, name), 'w') as f:
-                        f.write(value)
-            except OSError as e:
-                self.skipTest(f'no CPU quota can be set here: {e.strerror}')
-            with Origin(1) as origin:
-                # A shell that moves itself there and becomes the gateway.
-                gw = Gateway(objects(origin.ports[0]), workers=None, admin=False, wait=False, wrap=['sh', '-c', f'echo $$ >{group}/cgroup.procs && exec "$@"', 'sh'])
-                with gw:
-                    gw.read_ports()
-                    gw.until(lambda: len(gw.pids('worker')) == min(2, os.cpu_count()), what=f'two workers: {titles(gw)}')
-                    self.assertEqual(gw.get('/')[0], 200)
-        finally:
-            # Who was in it may not have been waited for yet.
-            until(lambda: os.rmdir(group) or True, 60, 'the cgroup is empty')
+                gw.until(lambda: 'worker is late' in gw.tail(1000), what='it is late')
+            finally:
+                group.allow(-1, 100)
+                for t in threads:
+                    t.join()
+            self.assertEqual((failed, gw.pids('worker')), ([], before))
+            self.assertNotIn('worker killed', gw.tail(1000))
 
 
 class Listeners(unittest.TestCase):
