@@ -51,7 +51,8 @@ def accepted(pid, port):
         except OSError:
             pass
     fields = (line.split() for line in slurp('/proc/net/tcp').splitlines()[1:])
-    return sum(1 for f in fields if f[3] == '01' and int(f[1].split(':')[1], 16) == port and f'socket:[{f[9]}]' in fds)
+    # While others come and go the kernel may show a line twice, or not at all.
+    return len({f[9] for f in fields if f[3] == '01' and int(f[1].split(':')[1], 16) == port and f'socket:[{f[9]}]' in fds})
 
 
 def until(check, seconds, what, tail=lambda: '', errors=OSError, pause=0.02):
