@@ -54,7 +54,7 @@ MEMORY = {  # title, protocol of the rig, program, mode, port, most KiB of a con
 # The rows that are not of CPU time: of `held` one for each protocol, for a rig has one.
 HELD = {'heldws': 'ws', 'heldh2': 'h2'}
 SPREAD = 'h2spread'
-PEERS = {**{name: row.names.split(',') for name, row in ROWS.items()}, 'heldws': ['nginx', 'haproxy', 'envoy', 'sluice'], 'heldh2': ['nginx', 'haproxy', 'h2o', 'nghttpx', 'envoy', 'sluice'], SPREAD: ['sluice+w4']}
+PEERS = {**{name: row.names.split(',') for name, row in ROWS.items()}, 'heldws': ['nginx', 'haproxy', 'envoy', 'sluice'], 'heldh2': ['nginx', 'haproxy', 'h2o', 'nghttpx', 'envoy', 'sluice'], SPREAD: ['sluice+w4', 'sluice+e4']}
 PROTOCOL = {**{name: row.protocol for name, row in ROWS.items()}, **HELD, SPREAD: 'h2'}
 
 

@@ -37,7 +37,7 @@ struct Side {
   }
   void turn() {
     rig.reactor.run_once(1);
-    balance->after_batch(true);
+    if (balance != nullptr) balance->after_batch(true);
   }
   WorkerRig rig;
   Origin origin{rig.reactor, simple_origin};
