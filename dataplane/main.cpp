@@ -65,7 +65,7 @@ int run_child(const Flags& flags, const std::vector<std::string>& arguments) {
   master::set_title(name);
   log::set_component(name);
   return worker::run(master::kFirstChildFd, master::kFirstChildFd + 1, master::kFirstChildFd + 2,
-                     master::kFirstChildFd + 3, flags.index);
+                     master::kFirstChildFd + 3, master::kFirstChildFd + 4, flags.index);
 }
 
 // The file to execute at SIGUSR2: where we were started from, whatever lies there by then.

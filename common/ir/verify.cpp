@@ -83,6 +83,8 @@ Status settings(const Settings* settings) {
     if (Status ok = text("TLS ciphers", tls->ciphers(), kMaxNameBytes); !ok) return ok;
   }
   if (Status ok = http2(settings->http2()); !ok) return at("HTTP/2", ok);
+  if (settings->connection_balance() > ConnectionBalance::MAX)
+    return fail("connection balance {}", static_cast<unsigned>(settings->connection_balance()));
   if (settings->drain_ms() > 24u * 3600 * 1000) return fail("drain_ms {}", settings->drain_ms());
   if (Status ok = cidrs("trusted proxy", settings->trusted_proxies()); !ok) return ok;
   return cidrs("PROXY protocol peer", settings->proxy_protocol());

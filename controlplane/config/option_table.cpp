@@ -212,6 +212,16 @@ constexpr OptionRow kRows[] = {
         "limits.minBodyRate", ValueType::size, "0",
         "Bytes per second that a request's body must make on average (408). 0: no limit.",
         [](const Value& v, Options& o) { return bounded(v.number, 0, ir::kMaxBodyRate, limits(o).min_body_rate); }},
+    OptionRow{"connections.balance", ValueType::text, "kernel",
+              "Which worker serves a new client connection. kernel: the one that the hash of its addresses falls on. "
+              "even: the one that has the fewest, for few connections that stay long and do much (HTTP/2, gRPC, "
+              "WebSockets).",
+              [](const Value& v, Options& o) -> Status {
+                if (v.text != "kernel" && v.text != "even") return fail("must be kernel or even");
+                o.settings.connection_balance =
+                    v.text == "even" ? ir::ConnectionBalance::Even : ir::ConnectionBalance::Kernel;
+                return {};
+              }},
     SLUICE_HTTP2("enabled", boolean, "true", flag, enabled, "Offers HTTP/2 on the HTTPS listener (ALPN h2)."),
     SLUICE_HTTP2("cleartext", boolean, "true", flag, cleartext,
                  "Takes HTTP/2 on the plain listener from clients that begin with it (prior knowledge)."),

@@ -142,6 +142,18 @@ void collect_totals(const std::vector<CounterView>& pages, Families& out) {
   };
   total("sluice_connections_accepted_total", "Client connections accepted.", MetricType::Counter,
         &CounterPage::connections_accepted);
+  MetricFamily& handovers = out.family(
+      "sluice_connection_handovers_total",
+      "Client connections by what became of them where connections.balance is even: done, a worker handed the one that "
+      "it accepted to another; kept, the other could not take it; refused, what came from another was no connection.",
+      MetricType::Counter);
+  for (const auto& [outcome, cell] :
+       {std::pair("done", &CounterPage::handovers_done), std::pair("kept", &CounterPage::handovers_kept),
+        std::pair("refused", &CounterPage::handovers_refused)}) {
+    uint64_t sum = 0;
+    for (const CounterView& view : pages) sum += (view.page()->*cell).get();
+    Families::put(handovers, static_cast<double>(sum), {{"outcome", outcome}});
+  }
   total("sluice_connections_active", "Client connections open.", MetricType::Gauge, &CounterPage::connections_active);
   total("sluice_streams_active", "Requests in progress.", MetricType::Gauge, &CounterPage::streams_active);
   total("sluice_streams_total", "Requests begun.", MetricType::Counter, &CounterPage::streams_total);

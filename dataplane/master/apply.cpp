@@ -199,6 +199,7 @@ void Supervisor::commit_apply() {
   std::vector<Worker> leaving;
   while (slots_.size() > current_->workers) {
     if (slots_.back().worker.pid != 0) leaving.push_back(std::move(slots_.back().worker));
+    else pass_on_mailbox(slots_.back().worker);
     slots_.pop_back();
   }
   share_sockets(closing);  // survivors have the orphaned sockets before the leaving let them go
@@ -224,6 +225,8 @@ void Supervisor::refuse_apply(const std::string& text) {
     if (slots_.back().worker.pid != 0) {
       retire(slots_.back().worker, 0);
       retired_.push_back(std::move(slots_.back().worker));
+    } else {
+      pass_on_mailbox(slots_.back().worker);
     }
     slots_.pop_back();
   }

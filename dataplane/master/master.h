@@ -25,7 +25,7 @@ struct Options {
 };
 
 // Two binaries agree on what is handed over at SIGUSR2.
-inline constexpr unsigned kHandoverVersion = 4;
+inline constexpr unsigned kHandoverVersion = 5;
 
 // Runs until SIGTERM or SIGINT and the drain after it. Returns the exit code.
 [[nodiscard]] int run(const Options& options);

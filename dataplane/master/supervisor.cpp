@@ -34,6 +34,15 @@ bool Supervisor::set_up() {
     log::error("signalfd failed", {{"error", std::strerror(errno)}});
     return false;
   }
+  // Each binary has its own: its workers hand nothing to those of another.
+  auto loads = shared::WorkerLoads::make();
+  auto mapped = loads ? shared::WorkerLoads::map(loads->get()) : std::unexpected(loads.error());
+  if (!mapped) {
+    log::error("worker loads failed", {{"error", mapped.error().message}});
+    return false;
+  }
+  loads_fd_ = std::move(*loads);
+  loads_.emplace(std::move(*mapped));
   if (options_.handover_fd >= 0) {
     if (!read_handover()) return false;
   } else {
@@ -193,6 +202,7 @@ void Supervisor::reap() {
     if (old != retired_.end()) {
       log::info("retired worker is gone", {{"worker", old->index + 1}, {"pid", pid}});
       pages_.give_back(old->page);
+      pass_on_mailbox(*old);
       retired_.erase(old);
       report_due_ = true;
       continue;

@@ -1,6 +1,6 @@
 // The master's insides: what it holds and how it reacts. Implementation by concern: supervisor.cpp (loop, signals,
-// shutdown), workers.cpp (processes and the sockets they accept from), apply.cpp (states and the agent), handover.cpp
-// (new binary).
+// shutdown), workers.cpp (processes and the sockets they accept from), mailboxes.cpp (what they hand to each other
+// over), apply.cpp (states and the agent), handover.cpp (new binary).
 //
 //   worker:  starting --ready--> running --(fewer workers, new binary, shutdown)--> retired --exit--> gone
 //            any --exit, hang--> gone, and a successor in the same slot at once (later and later if it keeps dying
@@ -19,10 +19,12 @@
 #include <sys/types.h>
 
 #include "common/base/unique_fd.h"
+#include "dataplane/master/child.h"
 #include "dataplane/master/counter_pages.h"
 #include "dataplane/master/hang_watch.h"
 #include "dataplane/master/listen_sockets.h"
 #include "dataplane/master/master.h"
+#include "dataplane/shared/worker_loads.h"
 #include "dataplane/sync/messages.h"
 
 namespace sluice::master {
@@ -50,6 +52,8 @@ struct Worker {
   std::set<uint32_t> listening;   // ids of sockets it has
   uint64_t kill_at_ms = 0;        // when patience ends; 0 = never
   std::optional<HangWatch> late;  // while its heartbeat is
+  Channel mailbox;                // ours is written, theirs read; a successor has the same
+  bool knows_others = false;      // it was given their mailboxes
 };
 
 // A worker index: who has it, and how fast its last owners died.
@@ -98,6 +102,12 @@ class Supervisor {
   [[nodiscard]] unsigned ready_workers() const;
   [[nodiscard]] unsigned holder_of(unsigned owner) const;
 
+  // mailboxes.cpp
+  void make_mailbox(unsigned index);
+  void give_mailbox(Worker& worker);
+  void introduce(Worker& worker);
+  void pass_on_mailbox(Worker& worker);
+
   // apply.cpp
   void start_agent();
   void on_agent_exit(int status);
@@ -121,7 +131,8 @@ class Supervisor {
   void finish_takeover();
 
   Options options_;
-  UniqueFd signals_, admin_, ticket_keys_, buckets_;
+  UniqueFd signals_, admin_, ticket_keys_, buckets_, loads_fd_;
+  std::optional<shared::WorkerLoads> loads_;
   ListenSockets sockets_;
   CounterPages pages_;
   std::shared_ptr<HeldState> current_, pending_, next_;  // next_: came while one is pending

@@ -26,6 +26,7 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   Slot& slot = slots_[index];
   const uint64_t now = monotonic_ms();
   slot.respawn_ms = now + kMaxBackoffMs;  // if anything below fails
+  if (!slot.worker.mailbox.theirs) make_mailbox(index);
   auto channel = make_channel();
   auto page = pages_.take(slot.page);
   if (!channel || !page) {
@@ -37,7 +38,7 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   std::vector<std::string> arguments{"--role=worker", fmt::format("--index={}", index),
                                      fmt::format("--parent={}", getpid())};
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
-  const int fds[] = {channel->theirs.get(), pages_.fd(*page), ticket_keys_.get(), buckets_.get()};
+  const int fds[] = {channel->theirs.get(), pages_.fd(*page), ticket_keys_.get(), buckets_.get(), loads_fd_.get()};
   pages_.at(*page).heartbeat_ms.set(0);
   pages_.at(*page).route_limit.set(options_.metric_routes);
   auto pid = spawn(options_.binary, arguments, fds);
@@ -47,8 +48,10 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
     return;
   }
   slot.page = *page;
+  Channel mailbox = std::move(slot.worker.mailbox);
   slot.worker = Worker{};
   slot.worker.index = index;
+  slot.worker.mailbox = std::move(mailbox);
   slot.worker.pid = *pid;
   slot.worker.channel = std::move(channel->ours);
   slot.worker.page = *page;
@@ -57,6 +60,7 @@ void Supervisor::start_worker(unsigned index, const std::shared_ptr<HeldState>& 
   // All of it is in the channel before the process runs: it never accepts without a state.
   send_state(slot.worker, state);
   send_to(slot.worker, level_message());
+  give_mailbox(slot.worker);
   report_due_ = true;
 }
 
@@ -71,7 +75,10 @@ void Supervisor::on_worker_exit(Slot& slot, int status) {
   const bool by_itself = !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && slot.worker.running.boot != 0);
   slot.quick_deaths = by_itself && now - slot.worker.spawned_ms < kQuickDeathMs ? slot.quick_deaths + 1 : 0;
   pages_.give_back(slot.worker.page);
+  loads_->clear(index);
+  Channel mailbox = std::move(slot.worker.mailbox);
   slot.worker = Worker{};
+  slot.worker.mailbox = std::move(mailbox);
   ++restarts_;
   report_due_ = true;
   if (pending_ && !pending_deaths_.insert(index).second) {
@@ -85,6 +92,7 @@ void Supervisor::on_worker_exit(Slot& slot, int status) {
                              : std::min<uint64_t>(kMaxBackoffMs, 50u << std::min(slots_[index].quick_deaths - 2, 6u));
   slots_[index].respawn_ms = now + delay;
   if (delay == 0) start_worker(index, pending_ ? pending_ : current_);
+  else pass_on_mailbox(slots_[index].worker);
   share_sockets();
 }
 
@@ -104,6 +112,7 @@ void Supervisor::on_worker_message(Worker& worker) {
     if (message.type == MessageType::ready) {
       worker.running = message.id;
       report_due_ = true;
+      if (worker.index < slots_.size() && &slots_[worker.index].worker == &worker) introduce(worker);
     } else if (message.type == MessageType::refused) {
       if (pending_ && message.id == pending_->id)
         refuse_apply(fmt::format("worker {}: {}", worker.index + 1, message.text));

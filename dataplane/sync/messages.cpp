@@ -16,7 +16,7 @@ constexpr size_t kControlFds = kMaxFds + 4;  // more than allowed, so that what 
 Status check(const Message& message) {
   const auto type = static_cast<uint16_t>(message.type);
   if (message.magic != Message{}.magic) return fail("sync: bad magic {:#x}", message.magic);
-  if (type < static_cast<uint16_t>(MessageType::apply) || type > static_cast<uint16_t>(MessageType::log_level)) {
+  if (type < static_cast<uint16_t>(MessageType::apply) || type > static_cast<uint16_t>(MessageType::mailbox_left)) {
     return fail("sync: unknown message type {}", type);
   }
   if (message.listener_count > kMaxListeners) return fail("sync: {} listeners", message.listener_count);

@@ -19,6 +19,10 @@
 //   agent  -> master  log_level{level}                for all processes; the master keeps it for those to come
 //   master -> agent, worker  log_level{level}
 //   master -> worker  dump{} | reopen{}               write what the streams do to the log; open log files again
+//   master -> worker  mailboxes{worker} + fds         of the workers from that index on: the end that is read of its
+//   own,
+//                                                     the end that is written of the others (mailbox.h)
+//   master -> worker  mailbox_left{} + fd             of a worker without a successor: to be read to its end
 //   worker -> master  ready{sequence}                 runs that state (or will use it from the next event on)
 //   worker -> master  refused{sequence, text}         could not apply: keeps the old one
 //   master -> agent   applied{sequence} / refused{sequence, text} / workers{ready, total, restarts, bound ports} /
@@ -48,7 +52,9 @@ enum class MessageType : uint16_t {
   counters,
   dump,
   reopen,
-  log_level
+  log_level,
+  mailboxes,
+  mailbox_left
 };
 
 struct ListenerSpec {
@@ -64,7 +70,8 @@ inline constexpr uint32_t kMaxWorkers = 128;
 struct Message {
   uint32_t magic = 0x53594E43;  // "SYNC"
   MessageType type{};
-  uint16_t worker = 0;  // counters: number of the page; listener: index of the worker that owns the socket
+  uint16_t worker = 0;  // counters: number of the page; listener: index of the worker that owns the socket; mailboxes:
+                        // index of the first
   ir::StateId id;
   std::array<uint64_t, ir::kParts> sizes{};
   std::array<ir::ContentHash, ir::kParts> hashes{};  // apply, state: what did not change need not be looked at

@@ -29,7 +29,7 @@ void Context::configure(const ir::RouteTable& table) {
 
 size_t Context::descriptors() const {
   constexpr size_t kOwn = 32;  // epoll, channel, listeners and their reserves, log, control group
-  return kOwn + connection_count + upstreams.active_exchanges() + upstreams.idle_connections();
+  return kOwn + mailboxes + connection_count + upstreams.active_exchanges() + upstreams.idle_connections();
 }
 
 size_t Context::descriptors_to_serve() const {

@@ -93,6 +93,7 @@ struct Context {
   shared::RouteSlots unmatched;       // counters of requests without a route
   ClientLink* connections = nullptr;  // a list through all of them
   size_t connection_count = 0;
+  size_t mailboxes = 0;     // of workers (connection_balance.h)
   FreeList requests{1024};  // ActiveRequest
   FreeList streams{1024};   // Http2Stream
 };

@@ -71,6 +71,7 @@ void read_settings(const ir::RouteTable& table, Settings& to) {
   to.trusted_proxies = read_cidrs(from->trusted_proxies());
   to.proxy_protocol = read_cidrs(from->proxy_protocol());
   to.forwarded_header = from->forwarded_header();
+  to.even_connections = from->connection_balance() == ir::ConnectionBalance::Even;
 }
 
 bool contains(const std::vector<net::Cidr>& list, const net::Address& address) {

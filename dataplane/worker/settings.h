@@ -32,6 +32,7 @@ struct Settings {
   uint32_t h2_concurrent_streams = 100, h2_stream_window = 65536, h2_connection_window = 1048576;
   std::vector<net::Cidr> trusted_proxies, proxy_protocol;
   bool forwarded_header = false;
+  bool even_connections = false;  // connections.balance
   // Nothing matched.
   FixedAnswer not_found{http::Reason::no_route, 0, {}, {}};
   std::string not_found_type, not_found_body;  // what its views point to

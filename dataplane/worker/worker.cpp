@@ -17,6 +17,7 @@
 #include "dataplane/sync/messages.h"
 #include "dataplane/worker/active_request.h"
 #include "dataplane/worker/client_connection.h"
+#include "dataplane/worker/connection_balance.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/descriptor_reserve.h"
 #include "dataplane/worker/overload_monitor.h"
@@ -35,8 +36,9 @@ volatile std::sig_atomic_t dump_wanted = 0;
 // One listening socket of ours.
 class Door final : private net::AcceptHandler {
  public:
-  Door(Context& context, uint32_t id, const sync::ListenerSpec& spec, UniqueFd fd)
+  Door(Context& context, ConnectionBalance& balance, uint32_t id, const sync::ListenerSpec& spec, UniqueFd fd)
       : context_(context),
+        balance_(balance),
         id_(id),
         tls_(spec.protocol == static_cast<uint8_t>(ir::ListenerProtocol::Https)),
         listener_(context.reactor, std::move(fd), *this) {}
@@ -48,9 +50,11 @@ class Door final : private net::AcceptHandler {
 
  private:
   void on_accept(UniqueFd fd, const net::Address& peer) override {
+    if (balance_.hand_over(fd, port(), tls_)) return;
     ClientConnection::start(context_, std::move(fd), peer, port(), tls_);
   }
   Context& context_;
+  ConnectionBalance& balance_;
   uint32_t id_;
   bool tls_;
   net::Listener listener_;
@@ -59,8 +63,11 @@ class Door final : private net::AcceptHandler {
 class Worker final : private net::EventHandler {
  public:
   Worker(UniqueFd channel, shared::CounterPage& counters, const shared::TicketKeyPage* ticket_keys,
-         shared::Buckets& buckets)
-      : channel_(std::move(channel)), counters_(counters), context_(reactor_, counters, ticket_keys, &buckets) {}
+         shared::Buckets& buckets, shared::WorkerLoads loads, unsigned index)
+      : channel_(std::move(channel)),
+        counters_(counters),
+        context_(reactor_, counters, ticket_keys, &buckets),
+        balance_(context_, std::move(loads), index) {}
   ~Worker() {
     doors_.clear();
     while (context_.connections != nullptr) context_.connections->close();
@@ -80,6 +87,7 @@ class Worker final : private net::EventHandler {
       counters_.heartbeat_ms.set(monotonic_ms());
       reactor_.run_once(kHeartbeatMs);
       monitor_.after_batch();
+      balance_.after_batch(!doors_.empty());
       if (context_.draining) end_doors();
       if (reactor_.now_ms() >= next_look_ms_) {
         next_look_ms_ = reactor_.now_ms() + kLookMs;
@@ -148,6 +156,12 @@ class Worker final : private net::EventHandler {
         std::erase_if(doors_, [&](const std::unique_ptr<Door>& door) { return door->id() == message.listener_id; });
         find_https_port();
         break;
+      case MessageType::mailboxes:
+        balance_.introduce(message.worker, {received.fds.data(), received.fd_count});
+        break;
+      case MessageType::mailbox_left:
+        if (received.fd_count == 1) balance_.take_over(std::move(received.fds[0]));
+        break;
       case MessageType::drain:
         drain(message.drain_ms);
         break;
@@ -172,6 +186,7 @@ class Worker final : private net::EventHandler {
     Message answer;
     answer.id = received.message.id;
     const Status applied = state_.apply(received.message.id, {received.fds.data(), received.fd_count}, context_);
+    balance_.configure(context_.settings.even_connections);
     answer.type = applied ? MessageType::ready : MessageType::refused;
     if (!applied) {
       log::error("state refused", {{"sequence", received.message.id.sequence}, {"error", applied.error().message}});
@@ -190,7 +205,8 @@ class Worker final : private net::EventHandler {
       log::error("listener without a socket", {{"id", message.listener_id}});
       return;
     }
-    auto door = std::make_unique<Door>(context_, message.listener_id, message.listeners[0], std::move(received.fds[0]));
+    auto door = std::make_unique<Door>(context_, balance_, message.listener_id, message.listeners[0],
+                                       std::move(received.fds[0]));
     if (!door->ok()) {
       log::error("listener not opened", {{"id", message.listener_id}});
       return;
@@ -218,6 +234,7 @@ class Worker final : private net::EventHandler {
     context_.draining = true;
     drain_deadline_ = reactor_.now_ms() + milliseconds;
     doors_deadline_ = reactor_.now_ms() + milliseconds / 2;
+    balance_.drain();
     for_each_connection([](ClientLink& connection) { connection.drain(); });
   }
 
@@ -250,6 +267,7 @@ class Worker final : private net::EventHandler {
   shared::CounterPage& counters_;
   net::Reactor reactor_;
   Context context_;
+  ConnectionBalance balance_;
   State state_;
   DescriptorReserve reserve_;
   OverloadMonitor monitor_{context_, MemoryGauge::of_this_process()};
@@ -271,7 +289,7 @@ T* map_page(int fd, const char* what, int protection) {
 
 }  // namespace
 
-int run(int channel_fd, int counters_fd, int ticket_keys_fd, int buckets_fd, unsigned index) {
+int run(int channel_fd, int counters_fd, int ticket_keys_fd, int buckets_fd, int loads_fd, unsigned index) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGUSR1, [](int) { dump_wanted = 1; });
   net::use_tls_memory();  // where it may not, malloc does
@@ -287,9 +305,14 @@ int run(int channel_fd, int counters_fd, int ticket_keys_fd, int buckets_fd, uns
     log::error("buckets not mapped", {{"error", buckets.error().message}});
     return 1;
   }
+  auto loads = shared::WorkerLoads::map(loads_fd);
+  if (!loads || index >= shared::WorkerLoads::kMaxWorkers) {
+    log::error("worker loads not mapped", {{"error", loads ? "no such worker" : loads.error().message}});
+    return 1;
+  }
   // Mapped: the descriptors are not needed any more.
-  for (const int fd : {counters_fd, ticket_keys_fd, buckets_fd}) ::close(fd);
-  Worker worker(UniqueFd(channel_fd), *counters, keys, *buckets);
+  for (const int fd : {counters_fd, ticket_keys_fd, buckets_fd, loads_fd}) ::close(fd);
+  Worker worker(UniqueFd(channel_fd), *counters, keys, *buckets, std::move(*loads), index);
   return worker.run();
 }
 

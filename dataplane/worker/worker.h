@@ -5,8 +5,9 @@
 namespace sluice::worker {
 
 // The descriptors are the master's: channel (SOCK_SEQPACKET), counter page (shared memory, written by us), ticket keys
-// (shared memory, read-only), rate limit buckets (shared memory of all workers). `index` counts from 0. Returns the
-// exit code.
-[[nodiscard]] int run(int channel_fd, int counters_fd, int ticket_keys_fd, int buckets_fd, unsigned index);
+// (shared memory, read-only), rate limit buckets and loads (shared memory of all workers). `index` counts from 0.
+// Returns the exit code.
+[[nodiscard]] int run(int channel_fd, int counters_fd, int ticket_keys_fd, int buckets_fd, int loads_fd,
+                      unsigned index);
 
 }  // namespace sluice::worker

@@ -105,7 +105,7 @@ class Rig:
             cls = P.ALL[name]
             env = dict(work=f'{self.work}/{spec}', http=BASE_PORT + offset + 10 + 2 * i, https=BASE_PORT + offset + 11 + 2 * i, protocol=self.protocol,
                        backend=self.backend_port + (self.protocol == 'h2' and not cls.tls), cert=f'{self.work}/cert.pem',
-                       key=f'{self.work}/key.pem', pem=f'{self.work}/both.pem', workers=int(variant[1:]) if variant[:1] == 'w' else workers, log=log or variant == 'log', variant=variant, bin=self.bin)
+                       key=f'{self.work}/key.pem', pem=f'{self.work}/both.pem', workers=int(variant[1:]) if variant[:1] in ('w', 'e') else workers, log=log or variant == 'log', variant=variant, bin=self.bin)
             os.makedirs(env['work'])
             peer = cls(env)
             if not peer.available():
@@ -197,6 +197,8 @@ ROWS = {
     'post16k': ('POST 16 KiB, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s, post=16384)),
     'get1m': ('GET 1 MiB, 16 connections', lambda r, p, s: r.wrk(p, '/1048576', 16, s)),
     'newconn': ('new plain connection + GET, 8 clients', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/openload', 'new', str(p.env['http']), P.HOST, '/128', str(s), '8']),
+    'evenconn': ('New plain connection + GET, 8 clients, 4 workers on core 0: connections handed to who has fewest (connections.balance: even) against the kernel\'s choice',
+                 lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/openload', 'new', str(p.env['http']), P.HOST, '/128', str(s), '8']),
     'tls': ('TLS 1.3 keep-alive GET 128 B, 64 connections', lambda r, p, s: r.wrk(p, '/128', 64, s, tls=True)),
     'full': ('TLS 1.3 full handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'full', str(p.env['https']), P.HOST, '/128', str(s), '8']),
     'resume': ('TLS 1.3 resumed handshake + GET', lambda r, p, s: ['taskset', '-c', '1', f'{r.bin}/handshake', 'resume', str(p.env['https']), P.HOST, '/128', str(s), '8']),
@@ -213,7 +215,7 @@ ROWS = {
 }
 TLS_ROWS = ('tls', 'full', 'resume')
 FIXED = {'hosts': (['sluice', 'sluice+h10000'], '0'), 'certs': (['sluice', 'sluice+c10000'], '0'), 'limit': (['sluice', 'sluice+limit'], '0'), 'keys': (['sluice', 'sluice+keys'], '0'),
-         'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '0'), 'spread': (['sluice', 'sluice+w2'], ''), 'amplification': (['nginx', 'sluice'], '0'), **{name: (names, '0') for name, names in protocols.PEERS.items()}}
+         'log': (['sluice', 'sluice+log'], '0'), 'workers': (['sluice', 'sluice+w2'], '0'), 'spread': (['sluice', 'sluice+w2'], ''), 'evenconn': (['sluice+w4', 'sluice+e4'], '0'), 'amplification': (['nginx', 'sluice'], '0'), **{name: (names, '0') for name, names in protocols.PEERS.items()}}
 
 
 def turn(names, i):
@@ -307,8 +309,8 @@ def syscall_row(rig, secs=2):
 def main():
     sys.stdout.reconfigure(line_buffering=True)
     a = argparse.ArgumentParser(description=__doc__)
-    a.add_argument('--peers', default='relay,nginx,haproxy,h2o,nghttpx,envoy,sluice', help='NAME, NAME+log (access log on), NAME+w2 (2 workers), NAME+h10000 (other hosts), +c10000 (with certificates), +limit, +keys')
-    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers,spread,hosts,certs,limit,keys,amplification,'
+    a.add_argument('--peers', default='relay,nginx,haproxy,h2o,nghttpx,envoy,sluice', help='NAME, NAME+log (access log on), NAME+w2 (2 workers), +e2 (of which each has as many connections), NAME+h10000 (other hosts), +c10000 (with certificates), +limit, +keys')
+    a.add_argument('--rows', default='get128,get16k,post16k,get1m,newconn,tls,full,resume,latency,memory,syscalls,log,workers,spread,evenconn,hosts,certs,limit,keys,amplification,'
                    + ','.join(protocols.PEERS))
     a.add_argument('--rounds', type=int, default=3)
     a.add_argument('--secs', type=int, default=2)

@@ -239,7 +239,7 @@ class Sluice(Peer):
         e = self.env
         self.write('m/objects.json', as_list(objects(e)))
         # What the gateway does beside the one host that is asked: NAME+hN, N other hosts; +cN, N others with a certificate each; +limit, a rate limit
-        # with one key, the client's address; +keys, one whose key is a field of the request.
+        # with one key, the client's address; +keys, one whose key is a field of the request. Of itself: +wN, N workers; +eN, N workers among which connections are spread evenly.
         kind, count = e['variant'][:1], e['variant'][1:]
         if kind in ('h', 'c') and count.isdigit():
             self.write('m/hosts.json', as_list(other_hosts(int(count), kind == 'c')))
@@ -249,7 +249,8 @@ class Sluice(Peer):
         if e['variant'] in ('limit', 'keys'):
             self.write('m/limit.json', json.dumps(limit('ClientIP' if e['variant'] == 'limit' else 'Header')))
         log = os.path.join(e['work'], 'access.log') if e['log'] else 'off'
-        config = self.write('config.yaml', f'workers: {e["workers"]}\ntimeouts:\n  keepAlive: 600s\nsslRedirect: false\naccessLog:\n  path: "{log}"\n')
+        config = self.write('config.yaml', f'workers: {e["workers"]}\ntimeouts:\n  keepAlive: 600s\nsslRedirect: false\naccessLog:\n  path: "{log}"\n'
+                            f'connections:\n  balance: {"even" if kind == "e" else "kernel"}\n')
         return [self.binary(), 'run', '--manifests', os.path.join(e['work'], 'm'), '--http-port', str(e['http']), '--https-port', str(e['https']), '--bind', '127.0.0.1',
                 '--workers', str(e['workers']), '--state', os.path.join(e['work'], 'state'), '--config', config, '--default-ssl-certificate', 'bench/cert']
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import peers as P
-from lib.gateway import family, slurp
+from lib.gateway import accepted, family, slurp
 
 
 class Row:
@@ -54,7 +54,7 @@ MEMORY = {  # title, protocol of the rig, program, mode, port, most KiB of a con
 # The rows that are not of CPU time: of `held` one for each protocol, for a rig has one.
 HELD = {'heldws': 'ws', 'heldh2': 'h2'}
 SPREAD = 'h2spread'
-PEERS = {**{name: row.names.split(',') for name, row in ROWS.items()}, 'heldws': ['nginx', 'haproxy', 'envoy', 'sluice'], 'heldh2': ['nginx', 'haproxy', 'h2o', 'nghttpx', 'envoy', 'sluice'], SPREAD: ['sluice+w4']}
+PEERS = {**{name: row.names.split(',') for name, row in ROWS.items()}, 'heldws': ['nginx', 'haproxy', 'envoy', 'sluice'], 'heldh2': ['nginx', 'haproxy', 'h2o', 'nghttpx', 'envoy', 'sluice'], SPREAD: ['sluice+w4', 'sluice+e4']}
 PROTOCOL = {**{name: row.protocol for name, row in ROWS.items()}, **HELD, SPREAD: 'h2'}
 
 
@@ -96,18 +96,6 @@ def held_row(rig, row, count=1000):
                 each.wait()
         one[name] = cells
     return [one]
-
-
-def accepted(pid, port):
-    """Established connections of a process that came to this port."""
-    fds = set()
-    for fd in os.listdir(f'/proc/{pid}/fd'):
-        try:
-            fds.add(os.readlink(f'/proc/{pid}/fd/{fd}'))
-        except OSError:
-            pass
-    fields = (line.split() for line in slurp('/proc/net/tcp').splitlines()[1:])
-    return sum(1 for f in fields if f[3] == '01' and int(f[1].split(':')[1], 16) == port and f'socket:[{f[9]}]' in fds)
 
 
 def spread_row(rig, rounds, secs, cpu_ns):

@@ -23,7 +23,7 @@ def every(keys, value):
 # Both ends of every range.
 ACCEPTED = [
     f'timeouts: {every(TIMEOUTS, "24h")}\nlimits: {{headerBytes: 1Mi, headerCount: 1000, requestLine: 64Ki, bodyBytes: 999999999Gi, connections: 10000000, upstreamIdle: 1000000, minBodyRate: 1Gi}}\n'
-    'http2: {maxConcurrentStreams: 1000, streamWindow: 16Mi, connectionWindow: 16Mi}\n'
+    'connections: {balance: even}\nhttp2: {maxConcurrentStreams: 1000, streamWindow: 16Mi, connectionWindow: 16Mi}\n'
     'workers: 128\nlisteners: {bind: [255.255.255.255, "::", "::ffff:1.2.3.4"]}\ntrustedProxies: [0.0.0.0/0, 10.0.0.1/32, "::/0", "2001:db8::1/128", 192.0.2.1]\n'
     'accessLog: {path: "off"}',
     f'timeouts: {{{every(POSITIVE, "1ms")[1:-1]}, request: 0s, drain: "0"}}\nlimits: {{headerBytes: 1024, headerCount: 1, requestLine: 256, bodyBytes: 0, connections: 0, upstreamIdle: 0, minBodyRate: 0}}\n'
@@ -42,7 +42,7 @@ REFUSED += [('timeouts: {drain: 86401s}', 'timeouts.drain'), ('timeouts: {reques
             ('limits: {minBodyRate: 1025Mi}', 'limits.minBodyRate'), ('http2: {maxConcurrentStreams: 0}', 'http2.maxConcurrentStreams'),
             ('http2: {maxConcurrentStreams: 1001}', 'http2.maxConcurrentStreams'), ('http2: {streamWindow: 65534}', 'http2.streamWindow'),
             ('http2: {streamWindow: 17Mi}', 'http2.streamWindow'), ('http2: {connectionWindow: 65534}', 'http2.connectionWindow'),
-            ('http2: {connectionWindow: 17Mi}', 'http2.connectionWindow'),
+            ('http2: {connectionWindow: 17Mi}', 'http2.connectionWindow'), ('connections: {balance: fair}', 'connections.balance'),
             ('trustedProxies: [256.0.0.1]', 'trustedProxies'), ('trustedProxies: [10.0.0.0/33]', 'trustedProxies'), ('proxyProtocol: ["2001:db8::/129"]', 'proxyProtocol'),
             ('externalNameCidrs: [10.0.0]', 'externalNameCidrs'), ('listeners: {bind: [10.0.0.0/8]}', 'listeners.bind'), ('tls: {minVersion: "1.1"}', 'tls.minVersion')]
 

@@ -17,7 +17,7 @@
 namespace sluice::test {
 int run_worker(unsigned index) {
   constexpr int kFirst = master::kFirstChildFd;
-  return worker::run(kFirst, kFirst + 1, kFirst + 2, kFirst + 3, index);
+  return worker::run(kFirst, kFirst + 1, kFirst + 2, kFirst + 3, kFirst + 4, index);
 }
 
 namespace {

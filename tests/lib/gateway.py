@@ -42,6 +42,19 @@ def family(pid):
     return out
 
 
+def accepted(pid, port):
+    """Established connections of a process that came to this port (IPv4)."""
+    fds = set()
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            fds.add(os.readlink(f'/proc/{pid}/fd/{fd}'))
+        except OSError:
+            pass
+    fields = (line.split() for line in slurp('/proc/net/tcp').splitlines()[1:])
+    # While others come and go the kernel may show a line twice, or not at all.
+    return len({f[9] for f in fields if f[3] == '01' and int(f[1].split(':')[1], 16) == port and f'socket:[{f[9]}]' in fds})
+
+
 def until(check, seconds, what, tail=lambda: '', errors=OSError, pause=0.02):
     """Polls until check() is true; `errors` of it mean not yet. The bound is there so that a hang becomes a failure, not as a measure of speed."""
     seconds = max(seconds, LEAST_SECONDS)

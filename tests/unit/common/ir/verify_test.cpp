@@ -239,6 +239,17 @@ TEST(VerifyTable, RateLimits) {
   }
 }
 
+TEST(VerifyTable, ConnectionBalance) {
+  auto said = [](ConnectionBalance balance) {
+    return table_verdict([&](RouteTableT& table) {
+      table.settings = std::make_unique<SettingsT>();
+      table.settings->connection_balance = balance;
+    });
+  };
+  EXPECT_EQ(said(ConnectionBalance::Even), "");
+  EXPECT_EQ(said(static_cast<ConnectionBalance>(2)), "settings: connection balance 2");
+}
+
 TEST(VerifyTable, Http2AndBodyRate) {
   auto said = [](const std::function<void(Http2SettingsT&)>& change, uint32_t rate = 0) {
     return table_verdict([&](RouteTableT& table) {

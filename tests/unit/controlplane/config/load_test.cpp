@@ -37,7 +37,7 @@ TEST(Config, ReadsEveryType) {
                 "limits:\n  headerBytes: 16Ki\n  bodyBytes: 1Mi\n  minBodyRate: 2Ki\n"
                 "http2: {enabled: false, cleartext: false, extendedConnect: false, maxConcurrentStreams: 250, "
                 "streamWindow: 128Ki, connectionWindow: 4Mi}\n"
-                "accessLog: {path: \"off\"}\n"
+                "accessLog: {path: \"off\"}\nconnections: {balance: even}\n"
                 "trustedProxies: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]\n"
                 "tls: {minVersion: \"1.3\", ticketKeysSecret: infra/tickets}\nhostOwnership: shared\nsslRedirect: "
                 "false\nwatchNamespaces: [a, b]\n"
@@ -55,6 +55,9 @@ TEST(Config, ReadsEveryType) {
   EXPECT_EQ(options.settings.limits->header_bytes, 16384u);
   EXPECT_EQ(options.settings.limits->body_bytes, 1u << 20);
   EXPECT_EQ(options.settings.limits->min_body_rate, 2048u);
+  EXPECT_EQ(options.settings.connection_balance, ir::ConnectionBalance::Even);
+  EXPECT_EQ(verified(options), "");
+  EXPECT_NE(error_of("connections: {balance: fair}").find("must be kernel or even"), std::string::npos);
   const ir::Http2SettingsT& http2 = *options.settings.http2;
   EXPECT_FALSE(http2.enabled);
   EXPECT_FALSE(http2.cleartext);

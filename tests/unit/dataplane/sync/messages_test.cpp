@@ -144,7 +144,8 @@ TEST(Messages, FieldsOutOfBoundsAreRefused) {
   EXPECT_NE(verdict([](Message& m) { m.type = MessageType::none; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.type = MessageType::reopen; }), "");
   EXPECT_NE(
-      verdict([](Message& m) { m.type = static_cast<MessageType>(static_cast<int>(MessageType::log_level) + 1); }), "");
+      verdict([](Message& m) { m.type = static_cast<MessageType>(static_cast<int>(MessageType::mailbox_left) + 1); }),
+      "");
   EXPECT_EQ(verdict([](Message& m) { m.level = 4; }), "");
   EXPECT_NE(verdict([](Message& m) { m.level = 5; }), "");
   EXPECT_EQ(verdict([](Message& m) { m.listener_count = kMaxListeners; }), "");

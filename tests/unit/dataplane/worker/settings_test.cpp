@@ -30,6 +30,15 @@ TEST(WorkerSettings, Http2IsAsTheSchemaSaysWithoutSettings) {
   }
 }
 
+TEST(WorkerSettings, ConnectionsAreTheKernelsUnlessEven) {
+  ir::RouteTableT table;
+  EXPECT_FALSE(read(table).even_connections);
+  table.settings = std::make_unique<ir::SettingsT>();
+  EXPECT_FALSE(read(table).even_connections);
+  table.settings->connection_balance = ir::ConnectionBalance::Even;
+  EXPECT_TRUE(read(table).even_connections);
+}
+
 TEST(WorkerSettings, Http2AndBodyRateAreCopied) {
   ir::RouteTableT table;
   table.settings = std::make_unique<ir::SettingsT>();
