@@ -104,7 +104,7 @@ inline constexpr size_t kClusterSlots = 16384;  // slot 0 = "other"
 inline constexpr size_t kLimitSlots = 4096;     // slot 0 = "other"
 
 struct CounterPage {
-  static constexpr uint64_t kMagic = 0x534c554943450005;
+  static constexpr uint64_t kMagic = 0x534c554943450006;
   uint64_t magic;
   Cell heartbeat_ms;  // monotonic; a worker at rest still writes it each 250 ms
   Cell pid;
@@ -116,7 +116,8 @@ struct CounterPage {
   Cell tables_applied;
   Cell rate_limit_evictions;
   std::array<Cell, 3> overload_level;  // gauges, 0 to 5: memory, connections, delay (worker/overload.h)
-  Cell overload_shed, overload_refused, overload_reset;
+  std::array<Cell, 3> overload_shed;   // requests: of sheddable, standard, critical routes
+  Cell overload_refused, overload_reset;
   std::array<Cell, static_cast<size_t>(http::Reason::kCount)> reasons;  // local answers by reason
   Cell route_limit;
   // Slots are taken in order; slot i is in use when key i (a hash of its label) is not 0, stored (release) after it.
