@@ -192,6 +192,7 @@ Status route(const Route& route) {
     }
   }
   if (route.encoded_slash() > 1) return fail("encoded_slash {}", route.encoded_slash());
+  if (route.priority() > Priority::MAX) return fail("priority {}", static_cast<int>(route.priority()));
   if (count(route.upgrades()) > kMaxUpgrades)
     return fail("{} upgrades, more than {}", count(route.upgrades()), kMaxUpgrades);
   for (size_t i = 0; i < count(route.upgrades()); ++i) {

@@ -105,6 +105,7 @@ void write_route(const json& route, std::string& out) {
   // What nearly all routes allow is not told of each.
   if (const auto upgrades = route.find("upgrades"); upgrades != route.end() && *upgrades != json::array({"websocket"}))
     out += "  upgrades " + (upgrades->empty() ? "none" : flat(*upgrades));
+  if (const std::string priority = text_at(route, "priority"); !priority.empty()) out += "  " + priority;
   out += "\n";
   const auto action = route.find("action");
   if (action == route.end()) return;

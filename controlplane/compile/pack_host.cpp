@@ -88,7 +88,7 @@ Offset<ir::Route> pack_route(FlatBufferBuilder& builder, const ir::RouteT& from,
   const auto class_name = shared(builder, from.class_);
   return ir::CreateRoute(builder, origin, metric, from.path_kind, path, methods, headers, query, filters,
                          from.action.type, action, timeouts, retry, from.max_body_bytes, from.https_only, upgrades,
-                         from.encoded_slash, class_name);
+                         from.encoded_slash, class_name, from.priority);
 }
 
 Offset<flatbuffers::Vector<Offset<ir::PathEntry>>> pack_paths(

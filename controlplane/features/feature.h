@@ -23,6 +23,7 @@ inline constexpr const char* kUpstreamCertificateName = "sluice.dev/upstream-cer
 inline constexpr const char* kUpstreamSkipVerify = "sluice.dev/upstream-insecure-skip-verify";
 inline constexpr const char* kUpstreamSni = "sluice.dev/upstream-sni";
 inline constexpr const char* kUpstreamProtocol = "sluice.dev/upstream-protocol";
+inline constexpr const char* kPriority = "sluice.dev/priority";
 inline constexpr const char* kUpgrades = "sluice.dev/upgrades";
 inline constexpr const char* kTestProbe = "sluice.dev/test-probe";
 

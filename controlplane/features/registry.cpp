@@ -5,13 +5,16 @@
 namespace sluice::features {
 namespace {
 
-constexpr std::array<Row, 8> kObjectAnnotations = {{
+constexpr std::array<Row, 9> kObjectAnnotations = {{
     {kSslRedirect, "boolean", "the gateway's sslRedirect (true)",
      "Plain HTTP is answered with 308 to https where the host has TLS. On an Ingress, a Route or an IngressClass. "
      "Paths of an Ingress at or below /.well-known/acme-challenge are never redirected (RFC 8555, HTTP-01)."},
     {kUpgrades, "comma list", "websocket",
      "On an Ingress: protocols that clients may upgrade to, at most 8; empty: none. A value that cannot be honoured "
      "allows none. A Route's rule has the field upgrades."},
+    {kPriority, "sheddable, standard or critical", "standard",
+     "On an Ingress: who is served when not everybody can be. Under overload new requests of sheddable objects are "
+     "answered 503 first, then those of standard ones, of critical ones last. A Route's rule has the field priority."},
     {kUpstreamProtocol, "http1 or h2", "by appProtocol",
      "On a Service: HTTP/1.1 or HTTP/2 towards its endpoints. By itself appProtocol h2c, kubernetes.io/h2c and grpc "
      "mean "
@@ -32,10 +35,13 @@ constexpr std::array<Row, 8> kObjectAnnotations = {{
      "sluice.dev/upstream-sni; an Event warns."},
 }};
 
-constexpr std::array<Row, 4> kRuleFields = {{
+constexpr std::array<Row, 5> kRuleFields = {{
     {"upgrades[]", "list of names", "[websocket]",
      "Protocols that clients may upgrade to (RFC 9110 7.8; over HTTP/2 by RFC 8441), in any case, at most 8; []: none. "
      "Names without version; HTTP and TLS are not among them."},
+    {"priority", "sheddable, standard or critical", "standard",
+     "Who is served when not everybody can be: under overload new requests of sheddable rules are answered 503 first, "
+     "then those of standard ones, of critical ones last."},
     {"matches[].grpc.type", "Exact or RegularExpression", "Exact",
      "A gRPC method, that is the path /SERVICE/METHOD; excludes path. Says nothing of content-type or the HTTP method. "
      "A regular expression (RE2) covers the whole name and needs no anchors. The order among the matches is that of "

@@ -254,6 +254,8 @@ struct RouteRetry {
   bool on_non_idempotent = false;
   bool operator==(const RouteRetry&) const = default;
 };
+// Who is served when not everybody can be; smaller ones are refused first.
+enum class Priority : uint8_t { sheddable, standard, critical };
 struct RouteRule {
   std::string name;
   std::vector<RouteMatch> matches;  // any of them; none = everything
@@ -262,7 +264,8 @@ struct RouteRule {
   std::optional<uint32_t> request_timeout_ms, backend_request_timeout_ms;
   std::optional<RouteRetry> retry;
   std::vector<std::string> upgrades = {"websocket"};  // in any case
-  bool invalid = false;                               // what it does cannot be read: its matches answer 500
+  Priority priority = Priority::standard;
+  bool invalid = false;  // what it does cannot be read: its matches answer 500
   bool operator==(const RouteRule&) const = default;
 };
 struct Route {

@@ -73,6 +73,17 @@ std::vector<std::string> annotated_upgrades(const store::Meta& meta, Plan& plan)
   return out;
 }
 
+ir::Priority annotated_priority(const store::Meta& meta, Plan& plan) {
+  const auto own = meta.annotations.find(features::kPriority);
+  if (own == meta.annotations.end() || own->second == store::kUnreadable || own->second == "standard")
+    return ir::Priority::Standard;
+  if (own->second == "sheddable") return ir::Priority::Sheddable;
+  if (own->second == "critical") return ir::Priority::Critical;
+  plan.problem(fmt::format("metadata.annotations[{}]", features::kPriority), "InvalidAnnotation",
+               R"(must be "sheddable", "standard" or "critical"; it stays standard)");
+  return ir::Priority::Standard;
+}
+
 bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context, Plan& plan) {
   const auto own = meta.annotations.find(features::kSslRedirect);
   if (own != meta.annotations.end()) {

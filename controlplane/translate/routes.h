@@ -26,6 +26,9 @@ inline constexpr const char* kWebSocket = "websocket";
 // Of an Ingress' routes: annotation "sluice.dev/upgrades", else websocket. A value that cannot be honoured allows none.
 [[nodiscard]] std::vector<std::string> annotated_upgrades(const store::Meta& meta, Plan& plan);
 
+// Of an Ingress' routes: annotation "sluice.dev/priority", else standard; so does a value that is none, with a problem.
+[[nodiscard]] ir::Priority annotated_priority(const store::Meta& meta, Plan& plan);
+
 // Annotation "sluice.dev/ssl-redirect" of the object, else of its class, else the option. A value other than true and
 // false is a problem.
 [[nodiscard]] bool https_redirect(const store::Meta& meta, const std::string& class_name, const PlanContext& context,

@@ -193,6 +193,9 @@ json route_of(const Lookup& lookup, const ir::Route& route) {
   if (route.upgrades() != nullptr) {
     for (const auto* upgrade : *route.upgrades()) out["upgrades"].push_back(text_of(upgrade));
   }
+  // What nearly all routes are is not told of each.
+  if (route.priority() != ir::Priority::Standard)
+    out["priority"] = route.priority() == ir::Priority::Critical ? "critical" : "sheddable";
   if (route.filters() != nullptr) {
     for (const ir::Filter* filter : *route.filters())
       out["filters"].push_back(ir::EnumNameFilterConfig(filter->config_type()));

@@ -129,7 +129,17 @@ void collect_overload(const std::vector<CounterView>& pages, Families& out) {
     for (const CounterView& view : pages) sum += (view.page()->*cell).get();
     Families::put(actions, static_cast<double>(sum), {{"action", action}});
   };
-  count("shed", &CounterPage::overload_shed);
+  static constexpr const char* kPriorities[] = {"sheddable", "standard", "critical"};
+  MetricFamily& shed =
+      out.family("sluice_overload_shed_total", "Requests shed, by the priority of their route.", MetricType::Counter);
+  uint64_t all = 0;
+  for (size_t i = 0; i < std::size(kPriorities); ++i) {
+    uint64_t sum = 0;
+    for (const CounterView& view : pages) sum += view.page()->overload_shed[i].get();
+    Families::put(shed, static_cast<double>(sum), {{"priority", kPriorities[i]}});
+    all += sum;
+  }
+  Families::put(actions, static_cast<double>(all), {{"action", "shed"}});
   count("refuse", &CounterPage::overload_refused);
   count("reset", &CounterPage::overload_reset);
 }

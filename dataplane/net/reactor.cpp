@@ -117,6 +117,7 @@ void Reactor::run_once(int max_wait_ms) {
   now_ns_ = monotonic_ns();
   now_ms_ = now_ns_ / 1'000'000u;
   ++batches_;
+  events_ = batch_size_;
   for (batch_at_ = 0; batch_at_ < batch_size_;) {
     const epoll_event& event = batch_->events[batch_at_++];
     if (event.data.ptr != nullptr) static_cast<EventHandler*>(event.data.ptr)->on_event(event.events);

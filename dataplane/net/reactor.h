@@ -80,6 +80,7 @@ class Reactor {
   [[nodiscard]] uint64_t now_ms() const { return now_ms_; }  // monotonic, of this batch
   [[nodiscard]] TimerWheel& timers() { return timers_; }
   [[nodiscard]] uint64_t batches() const { return batches_; }  // how many run_once calls there were
+  [[nodiscard]] int events() const { return events_; }         // of the last of them
 
  private:
   UniqueFd epoll_;
@@ -95,6 +96,7 @@ class Reactor {
   uint64_t batches_ = 0;
   std::unique_ptr<Batch> batch_;
   int batch_size_ = 0, batch_at_ = 0;
+  int events_ = 0;
 };
 
 }  // namespace sluice::net

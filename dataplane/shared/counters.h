@@ -116,7 +116,8 @@ struct CounterPage {
   Cell tables_applied;
   Cell rate_limit_evictions;
   std::array<Cell, 3> overload_level;  // gauges, 0 to 5: memory, connections, delay (worker/overload.h)
-  Cell overload_shed, overload_refused, overload_reset;
+  std::array<Cell, 3> overload_shed;   // requests: of sheddable, standard, critical routes
+  Cell overload_refused, overload_reset;
   // connections.balance even: accepted here and handed to another worker; kept, because that one could not take it;
   // what came from another worker and was no connection.
   Cell handovers_done, handovers_kept, handovers_refused;

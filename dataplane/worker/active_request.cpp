@@ -152,7 +152,7 @@ void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
   runtime_ = &RouteRuntime::of(*match_.host.get(), match_.index, context_.filter_environment);
   // Before anything that costs: no filter sees it.
   if (context_.overload.sheds(runtime_->priority())) {
-    context_.counters.overload_shed.add();
+    context_.counters.overload_shed[static_cast<size_t>(runtime_->priority())].add();
     plan.answered = true;
     plan.reply.reason = Reason::overloaded;
     return;

@@ -19,11 +19,17 @@ uint64_t part_of(uint64_t used, uint64_t limit) {
 }
 }  // namespace
 
+// Of a delay, in milliseconds, the level only tells what delay_shedding.h does.
+constexpr Overload::Step Overload::step_of(Priority priority) {
+  const uint64_t from = DelayShedding::kBands[static_cast<size_t>(priority)].from_us / 1000;
+  return {from, from / 2};
+}
+
 //                   normal  no_keep_alive  shed_sheddable  shed_standard  refuse      reset
 const std::array<Overload::Steps, static_cast<size_t>(Resource::kCount)> Overload::kSteps = {{
     {{{}, {850, 800}, {880, 830}, {910, 860}, {940, 890}, {970, 920}}},
     {{{}, {900, 850}, {}, {}, {}, {}}},
-    {{{}, {}, {250, 125}, {2000, 1000}, {}, {}}},
+    {{{}, {}, step_of(Priority::sheddable), step_of(Priority::standard), {}, {}}},
 }};
 
 std::string_view name_of(Level level) {
@@ -58,25 +64,22 @@ bool Overload::Ladder::update(const Steps& steps, uint64_t value, uint64_t now_m
 }
 
 bool Overload::update(const Load& load) {
-  if (load.delay_ms) delays_[next_delay_++ % kDelays] = *load.delay_ms;
+  delay_.pass(load.now_ms);
+  delay_ms_ = delay_.take_longest_ms();
   const MemoryFigures& memory = load.memory;
   const uint64_t reserve = std::min(kBatchBytes, memory.limit / 16);
   const bool ours = memory.clients >= memory.used / kLeastShare;
   const std::array<uint64_t, static_cast<size_t>(Resource::kCount)> values = {
       ours ? part_of(memory.used + reserve, memory.limit) : 0,
       std::max(part_of(load.connections, load.connections_limit), part_of(load.descriptors, load.descriptors_limit)),
-      *std::ranges::min_element(delays_),
+      delay_ms_,
   };
   bool changed = false;
   for (size_t i = 0; i < values.size(); ++i) changed |= ladders_[i].update(kSteps[i], values[i], load.now_ms);
 
   const Level held = std::max(level(Resource::memory), level(Resource::connections));
   ends_keep_alive_ = held >= Level::no_keep_alive;
-  const Level worst = std::max(held, level(Resource::delay));
-  shed_classes_ = worst == Level::reset            ? 3
-                  : worst >= Level::shed_standard  ? 2
-                  : worst >= Level::shed_sheddable ? 1
-                                                   : 0;
+  shed_classes_ = held == Level::reset ? 3 : held >= Level::shed_standard ? 2 : held >= Level::shed_sheddable ? 1 : 0;
   // Down to where no level holds: else those who hold memory would keep everybody else out.
   const Level by_memory = level(Resource::memory);
   if (by_memory < Level::refuse) refusing_since_ms_ = 0;

@@ -3,27 +3,25 @@
 //
 //   level           memory  others            what happens from here on
 //   no_keep_alive   85 %    connections 90 %  connections end with their next answer, idle ones soon
-//   shed_sheddable  88 %    delay 250 ms      new requests of class `sheddable` get 503 and Retry-After
-//   shed_standard   91 %    delay 2 s         those of class `standard` too
+//   shed_sheddable  88 %    delay 5 ms        new requests of class `sheddable` get 503 and Retry-After
+//   shed_standard   91 %    delay 20 ms       those of class `standard` too
 //   refuse          94 %                      new connections are reset at once
 //   reset           97 %                      what holds most is reset, down to 80 %; all new requests get 503
 //
 // Who is refused for 5 s is not left to wait for the last level: what holds most is reset then, too.
 // Of a small limit of memory earlier, by what one batch of events may add (kBatchBytes, at most a sixteenth of it). Up
 // at once, however far; down one level a second, and only when the figure is 5 points (of a delay: half) lower. Memory
-// goes first to what costs clients least. What is short of time only sheds: an ended connection would be made anew, and
-// a handshake costs more than a request.
+// goes first to what costs clients least. What is short of time only sheds, and of a class a share (delay_shedding.h):
+// an ended connection would be made anew, and a handshake costs more than a request.
 #pragma once
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
-namespace sluice::worker {
+#include "dataplane/worker/delay_shedding.h"
 
-// Of a route.
-enum class Priority : uint8_t { sheddable, standard, critical };
+namespace sluice::worker {
 
 enum class Level : uint8_t { normal, no_keep_alive, shed_sheddable, shed_standard, refuse, reset };
 [[nodiscard]] std::string_view name_of(Level level);
@@ -44,8 +42,6 @@ struct Load {
   MemoryFigures memory;
   size_t connections = 0, connections_limit = 0;  // 0 = no limit
   size_t descriptors = 0, descriptors_limit = 0;  // 0 = no limit
-  // What an event has just waited for its turn; nothing: a reading between two.
-  std::optional<uint64_t> delay_ms{};
 };
 
 class Overload {
@@ -53,22 +49,28 @@ class Overload {
   static constexpr uint64_t kBatchBytes = uint64_t{16} << 20;
   // True: a level has changed.
   bool update(const Load& load);
+  // What an event has just waited for its turn; as often as it is known.
+  void waited(uint64_t now_ms, uint64_t delay_us) { delay_.reading(now_ms, delay_us); }
   [[nodiscard]] Level level(Resource resource) const { return ladders_[static_cast<size_t>(resource)].level; }
 
   [[nodiscard]] bool ends_keep_alive() const { return ends_keep_alive_; }
-  [[nodiscard]] bool sheds(Priority priority) const { return static_cast<uint8_t>(priority) < shed_classes_; }
+  // Of a new request; to be asked once for each.
+  [[nodiscard]] bool sheds(Priority priority) {
+    return static_cast<uint8_t>(priority) < shed_classes_ || delay_.sheds(priority);
+  }
+  // The longest delay of the last reading's time, in milliseconds; 0 while it is no overload.
+  [[nodiscard]] uint64_t delay_ms() const { return delay_ms_; }
   [[nodiscard]] bool refuses() const { return level(Resource::memory) >= Level::refuse; }
   // Bytes to be given back now, of all workers together; 0 = none.
   [[nodiscard]] uint64_t excess() const { return excess_; }
 
  private:
   static constexpr size_t kLevels = static_cast<size_t>(Level::reset) + 1;
-  // A delay counts when the least of so many in a row is that long: a burst that is worked off is no overload.
-  static constexpr size_t kDelays = 4;
   struct Step {
     uint64_t enter = 0, leave = 0;  // enter 0: this resource has no such level
   };
   using Steps = std::array<Step, kLevels>;
+  static constexpr Step step_of(Priority priority);
   struct Ladder {
     Level level = Level::normal;
     uint64_t calm_since_ms = 0;  // 0 = not calm
@@ -77,8 +79,8 @@ class Overload {
   static const std::array<Steps, static_cast<size_t>(Resource::kCount)> kSteps;
 
   std::array<Ladder, static_cast<size_t>(Resource::kCount)> ladders_;
-  std::array<uint64_t, kDelays> delays_{};
-  size_t next_delay_ = 0;
+  DelayShedding delay_;
+  uint64_t delay_ms_ = 0;
   uint64_t excess_ = 0;
   uint64_t refusing_since_ms_ = 0;  // 0 = it does not
   bool ends_keep_alive_ = false;

@@ -25,7 +25,8 @@ constexpr uint32_t kLooksPerTrim = 4;
 constexpr size_t kClientBytes = 16 * 1024, kRequestBytes = 8 * 1024;
 }  // namespace
 
-OverloadMonitor::OverloadMonitor(Context& context, MemoryGauge gauge) : context_(context), gauge_(std::move(gauge)) {
+OverloadMonitor::OverloadMonitor(Context& context, MemoryGauge gauge)
+    : context_(context), gauge_(std::move(gauge)), probe_(context.reactor, context.overload) {
   // A predecessor on this page left its levels behind.
   for (shared::Cell& cell : context_.counters.overload_level) cell.set(0);
 }
@@ -42,9 +43,10 @@ bool OverloadMonitor::start() {
                        .tv_nsec = static_cast<long>(due_ns_ % 1'000'000'000)};
   const itimerspec when{.it_interval = period, .it_value = first};
   if (timer_ && timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0 &&
-      context_.reactor.add(timer_.get(), *this, net::kReadable))
+      context_.reactor.add(timer_.get(), *this, net::kReadable) && probe_.open())
     return true;
   log::error("overload is not watched", {{"errno", errno}});
+  if (timer_) context_.reactor.remove(timer_.get(), *this);
   timer_.reset();
   return false;
 }
@@ -55,7 +57,8 @@ void OverloadMonitor::on_event(uint32_t) {
   const uint64_t now = monotonic_ns();
   const uint64_t late = now > due_ns_ ? now - due_ns_ : 0;
   due_ns_ += expired * kPeriodNs;
-  look(late / 1'000'000);
+  if (late > kLateNs) probe_.send();
+  look();
   // What was freed stays the process's, and counts, until it is given back: the level would outlive its reason.
   if (context_.overload.level(Resource::memory) == Level::normal) looks_short_ = 0;
   else if (looks_short_++ % kLooksPerTrim == 0) ::malloc_trim(0);
@@ -68,10 +71,11 @@ size_t OverloadMonitor::occupied() const {
 }
 
 void OverloadMonitor::after_batch() {
-  if (occupied() >= next_look_) look(std::nullopt);
+  if (context_.reactor.events() >= kBusyEvents) probe_.send();
+  if (occupied() >= next_look_) look();
 }
 
-void OverloadMonitor::look(std::optional<uint64_t> delay_ms) {
+void OverloadMonitor::look() {
   Load load;
   load.now_ms = context_.reactor.now_ms();
   load.memory = gauge_.read(workers_);
@@ -79,7 +83,6 @@ void OverloadMonitor::look(std::optional<uint64_t> delay_ms) {
   load.connections_limit = context_.settings.connections;
   load.descriptors = context_.descriptors();
   load.descriptors_limit = context_.descriptors_to_serve();
-  load.delay_ms = delay_ms;
   judge(load);
   const uint64_t growth = std::max(kLeastGrowth, load.memory.limit / kGrowthPart / workers_);
   next_look_ = load.memory.limit == 0 ? SIZE_MAX : occupied() + growth;
@@ -103,7 +106,7 @@ void OverloadMonitor::judge(const Load& load) {
                                 {"memory_limit", load.memory.limit},
                                 {"connections", load.connections},
                                 {"descriptors", load.descriptors},
-                                {"delay_ms", load.delay_ms.value_or(0)}});
+                                {"delay_ms", overload.delay_ms()}});
     }
     if (kept_alive && overload.ends_keep_alive()) end_idle();
   }

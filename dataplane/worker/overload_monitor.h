@@ -1,12 +1,13 @@
 // Takes the figures that overload.h judges, about four times a second, and does what its levels ask for. One timer of
-// the kernel: how late it is seen is how long an event waits for its turn.
+// the kernel; how long events wait for their turn is measured (delay_probe.h) after large batches and when the timer
+// was seen late.
 #pragma once
 #include <cstdint>
-#include <optional>
 
 #include "common/base/unique_fd.h"
 #include "dataplane/net/reactor.h"
 #include "dataplane/worker/context.h"
+#include "dataplane/worker/delay_probe.h"
 #include "dataplane/worker/memory_gauge.h"
 
 namespace sluice::worker {
@@ -14,6 +15,9 @@ namespace sluice::worker {
 class OverloadMonitor final : private net::EventHandler {
  public:
   static constexpr uint64_t kPeriodMs = 250;
+  // So many events in a batch, or a timer so late: somebody may be waiting.
+  static constexpr int kBusyEvents = 64;
+  static constexpr uint64_t kLateNs = 2'000'000;
   OverloadMonitor(Context& context, MemoryGauge gauge);
   ~OverloadMonitor();
   OverloadMonitor(const OverloadMonitor&) = delete;
@@ -23,7 +27,8 @@ class OverloadMonitor final : private net::EventHandler {
   [[nodiscard]] bool start();
   // How many workers share the memory.
   void set_workers(uint32_t workers) { workers_ = workers; }
-  // After a batch of events: looks at once if much was added since the last time. Costs nothing if not.
+  // After a batch of events: looks at once if much was added since the last time, and measures the delay if the batch
+  // was large. Costs nothing if not.
   void after_batch();
   // What happens with each reading.
   void judge(const Load& load);
@@ -31,12 +36,13 @@ class OverloadMonitor final : private net::EventHandler {
  private:
   void on_event(uint32_t events) override;
   [[nodiscard]] size_t occupied() const;
-  void look(std::optional<uint64_t> delay_ms);
+  void look();
   void end_idle();
   void reset_largest(uint64_t wanted);
 
   Context& context_;
   MemoryGauge gauge_;
+  DelayProbe probe_;
   UniqueFd timer_;
   uint64_t due_ns_ = 0;          // the next expiry nobody has seen
   size_t next_look_ = SIZE_MAX;  // when so much is occupied

@@ -16,6 +16,10 @@ http::RetryPolicy read_retry(const ir::Retry* from) {
   return policy;
 }
 
+static_assert(static_cast<int>(Priority::sheddable) == static_cast<int>(ir::Priority::Sheddable) &&
+              static_cast<int>(Priority::standard) == static_cast<int>(ir::Priority::Standard) &&
+              static_cast<int>(Priority::critical) == static_cast<int>(ir::Priority::Critical));
+
 }  // namespace
 
 RouteRuntime::RouteRuntime(const ir::Route& route, const filters::Environment& environment)
@@ -23,7 +27,8 @@ RouteRuntime::RouteRuntime(const ir::Route& route, const filters::Environment& e
       filters_(route, environment),
       counters_(shared::route_slots(*environment.counters,
                                     route.metric() == nullptr ? std::string_view() : route.metric()->string_view())),
-      retry_(read_retry(route.retry())) {
+      retry_(read_retry(route.retry())),
+      priority_(static_cast<Priority>(route.priority())) {
   const ir::Forward* forward = route.action_as_Forward();
   if (forward == nullptr || forward->backends() == nullptr) return;
   for (const ir::Backend* backend : *forward->backends()) {

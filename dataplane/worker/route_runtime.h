@@ -37,8 +37,7 @@ class RouteRuntime final : public route::RouteState {
   [[nodiscard]] const filters::RouteFilters& filters() const { return filters_; }
   [[nodiscard]] const shared::RouteSlots& counters() const { return counters_; }
   [[nodiscard]] const http::RetryPolicy& retry() const { return retry_; }
-  // The table does not say yet.
-  [[nodiscard]] Priority priority() const { return Priority::standard; }
+  [[nodiscard]] Priority priority() const { return priority_; }
   // By weight; null if no backend has any. Its cluster is of the present state.
   [[nodiscard]] Backend* choose(Random& random, upstream::Upstreams& upstreams);
 
@@ -49,6 +48,7 @@ class RouteRuntime final : public route::RouteState {
   http::RetryPolicy retry_;
   std::vector<Backend> backends_;
   uint32_t weights_ = 0;
+  Priority priority_;
 };
 
 }  // namespace sluice::worker

@@ -102,6 +102,7 @@ std::unique_ptr<ir::RouteT> route(int i) {
     route->action.Set(std::move(forward));
   }
   if (i != 2) route->upgrades = {"websocket", "x"};
+  if (i == 0) route->priority = ir::Priority::Critical;
   route->retry = std::make_unique<ir::RetryT>();
   route->retry->statuses = {502, 503};
   return route;

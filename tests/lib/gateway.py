@@ -345,9 +345,10 @@ class Origin:
 class Load:
     """tests/tools/openload.c in the background: open loop, no retries, every answer checked."""
 
-    def __init__(self, mode, port, host, path, rate, seconds, connections=32):
-        pace = [] if mode == 'new' else [rate]
-        self.proc = subprocess.Popen([os.path.join(TOOLS, 'openload'), mode, *map(str, [port, host, path, *pace, seconds, connections])], stdout=subprocess.PIPE, text=True)
+    def __init__(self, mode, port, host, path, rate, seconds, connections=32, skip=None, wrap=()):
+        pace = [] if mode in ('new', 'busy') else [rate]
+        words = [port, host, path, *pace, seconds, connections] + ([] if skip is None else [skip])
+        self.proc = subprocess.Popen([*wrap, os.path.join(TOOLS, 'openload'), mode, *map(str, words)], stdout=subprocess.PIPE, text=True)
 
     def result(self):
         out, _ = self.proc.communicate()

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""A data plane that has more to do than it can: a control group with little memory and downloads that nobody takes, descriptors used up, bodies that drip. It
+"""A data plane that has more to do than it can: a control group with little memory and downloads that nobody takes, descriptors used up, bodies that drip, more requests than it can serve. It
 says so with 503 and Retry-After (408), keeps its processes, and serves again when that is over."""
 import contextlib
 import os
 import re
+import resource
 import selectors
 import socket
 import sys
 import threading
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, PATIENCE, SLOW, Gateway, ingress, read_answer, service, slurp  # noqa: E402
+from lib.control_group import control_group, inside  # noqa: E402
+from lib.gateway import CLASS, SLOW, Gateway, Load, Origin, ingress, read_answer, route, service  # noqa: E402
 
 MIB = 1024 * 1024
 
@@ -88,44 +89,6 @@ def action(gateway, name):
     return int(re.search(rf'^sluice_overload_actions_total{{action="{name}"}} (\d+)', gateway.metrics(), re.M)[1])
 
 
-@contextlib.contextmanager
-def memory_group(limit):
-    """A control group below our own with so much memory; its folder. Skips where none can be made."""
-    for line in slurp('/proc/self/cgroup').split('\n'):
-        _, _, rest = line.partition(':')
-        controllers, _, path = rest.partition(':')
-        if controllers == '' and os.path.exists('/sys/fs/cgroup/cgroup.controllers'):
-            parent, file = '/sys/fs/cgroup' + path, 'memory.max'
-        elif 'memory' in controllers.split(','):
-            parent, file = '/sys/fs/cgroup/memory' + path, 'memory.limit_in_bytes'
-        else:
-            continue
-        folder = os.path.join(parent, f'sluice-test-{os.getpid()}')
-        try:
-            os.mkdir(folder)
-        except OSError as e:
-            raise unittest.SkipTest(f'no control group can be made: {e}')
-        try:
-            try:
-                with open(os.path.join(folder, file), 'w') as f:
-                    f.write(str(limit))
-            except OSError as e:
-                raise unittest.SkipTest(f'no control group with a limit can be made: {e}')
-            yield folder
-        finally:
-            end = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    os.rmdir(folder)  # its last process may not be quite gone
-                    break
-                except OSError:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.05)
-        return
-    raise unittest.SkipTest('no control groups for memory')
-
-
 def untaken_downloads(gateway, path, count):
     """An HTTP/2 connection (RFC 9113) by hand with so many requests and windows of nothing: what is answered is held by the gateway, and not by the kernel."""
     def frame(kind, flags, stream, payload):
@@ -146,9 +109,8 @@ def untaken_downloads(gateway, path, count):
 class Overload(unittest.TestCase):
     def test_little_memory_under_downloads_that_nobody_takes(self):
         limit = int(128 * MIB * SLOW)  # sanitizers need more for themselves
-        with memory_group(limit) as folder, Spring() as origin, contextlib.ExitStack() as clients:
-            inside = ('sh', '-c', f'echo $$ >{folder}/cgroup.procs && exec "$@"', 'sh')
-            with Gateway([CLASS] + service('web', origin.ports) + [ingress('web', 'a.example', 'web')], wrap=inside) as gateway:
+        with control_group(memory=limit) as folders, Spring() as origin, contextlib.ExitStack() as clients:
+            with Gateway([CLASS] + service('web', origin.ports) + [ingress('web', 'a.example', 'web')], wrap=inside(folders)) as gateway:
                 self.assertEqual(gateway.get('/1024')[0], 200)
                 workers = gateway.pids('worker')
 
@@ -168,6 +130,43 @@ class Overload(unittest.TestCase):
                 gateway.until(lambda: level(gateway, 'memory') == 0, what='it is over')
                 self.assertEqual(gateway.get('/1024')[0], 200)
                 self.assertEqual(gateway.pids('worker'), workers, 'nobody died')
+
+    def test_more_requests_than_can_be_served(self):
+        """Each of 1,000 clients asks again as soon as it is answered: who is sheddable is shed, a share of them, and nobody else notices more than the wait."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        rules = [{'name': p, 'priority': p, 'matches': [{'path': {'type': 'Exact', 'value': f'/{p}'}}], 'backendRefs': [{'name': 'web', 'port': 80}],
+                  'filters': [{'type': 'URLRewrite', 'urlRewrite': {'path': {'type': 'ReplaceFullPath', 'replaceFullPath': '/6'}}}]} for p in ('sheddable', 'critical')]
+        flood = ingress('flood', 'flood.example', 'web', annotations={'sluice.dev/priority': 'sheddable'})
+        with Origin() as origin, Gateway([CLASS] + service('web', origin.ports) + [flood, route('web', ['a.example'], rules)]) as gateway:
+            def shed(priority):
+                return int(re.search(rf'^sluice_overload_shed_total{{priority="{priority}"}} (\d+)', gateway.metrics(), re.M)[1])
+            gateway.until(lambda: {gateway.get(f'/{p}')[0] for p in ('sheddable', 'critical')} == {200}, what='both are served')
+            workers = gateway.pids('worker')
+            load = Load('over', gateway.http, 'flood.example', '/6', 1000000, 300, 1000, 0)
+            try:
+                gateway.until(lambda: shed('sheddable') > 1000, seconds=200, what='requests are shed')
+                self.assertEqual([gateway.get('/critical')[0] for _ in range(100)], [200] * 100)
+                answers = []
+
+                def told():
+                    answers.append(gateway.get('/sheddable'))
+                    return any(status == 503 for status, _, _ in answers)
+                gateway.until(told, what='a rule of a Route is sheddable, too')
+                self.assertEqual({status for status, _, _ in answers} - {200}, {503})
+                for status, headers, body in answers:
+                    if status == 503:
+                        self.assertIn('retry-after', headers)
+                        self.assertIn(b'"overloaded"', body)
+                flood = load.finish()
+            finally:
+                load.stop()
+            self.assertEqual((flood['failed'], flood['bare'], flood['first_failure']), (0, 0, ''), flood)
+            self.assertGreater(flood['served'], 0, flood)
+            self.assertGreater(flood['refused'], 1000, flood)
+            gateway.until(lambda: level(gateway, 'delay') == 0, what='it is over')
+            self.assertEqual(gateway.get('/sheddable')[0], 200)
+            self.assertEqual(shed('critical'), 0)
+            self.assertEqual(gateway.pids('worker'), workers, 'nobody died')
 
     def test_descriptors_used_up(self):
         few = ('sh', '-c', 'ulimit -n 256 && exec "$@"', 'sh')

@@ -2,6 +2,10 @@
 //   openload rate PORT HOST PATH RATE SECONDS CONNECTIONS     open loop: latency counts from the scheduled time of each request
 //   openload swap PORT HOST PATH RATE SECONDS CONNECTIONS     open loop against tests/tools/origin.c through a route that changes: answer header
 //                                                             x-generation, the request header the origin saw and the origin's index must belong together
+//   openload over PORT HOST PATH RATE SECONDS CONNECTIONS SKIP     open loop against a gateway that may refuse: 503 with Retry-After is an answer, too.
+//                                                             Also printed: served and refused, bare (503 without Retry-After: failures), and of what
+//                                                             was due after the first SKIP seconds served/s, refused/s and the quantiles of refused ones
+//   openload busy PORT HOST PATH SECONDS CONNECTIONS          closed loop on kept connections: how much the other side can do
 //   openload new  PORT HOST PATH SECONDS CONNECTIONS          a new connection for each request (closed loop)
 //   openload idle PORT HOST PATH COUNT                        COUNT connections, one request each, then held until stdin closes
 // SIGTERM ends it before its time, as if that were over. Prints one JSON line: requests, failed (of them: mixed), first_failure (what went wrong first, and when), issued (how many requests were due and
@@ -23,13 +27,14 @@
 #include <time.h>
 #include <unistd.h>
 
-struct conn { int fd, busy, next_free; uint64_t due, got, want; int head_done, hl; char head[2048]; char body[256]; };
+struct conn { int fd, busy, next_free, refused, closing; uint64_t due, got, want; int head_done, hl; char head[2048]; char body[256]; };
 static uint64_t now_ns(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec; }
 static int g_port, g_epoll, g_one = 1;
 static char g_request[512], g_buffer[1 << 18];
 static size_t g_request_size;
 static uint64_t g_expect, g_failed, g_done, *g_lat, g_cap, g_mixed, g_last, g_changes, g_issued;
-static int g_swap;
+static int g_swap, g_over, g_busy;
+static uint64_t g_served, g_refused, g_bare, g_skip, g_steady, *g_wait, g_waits;
 static char g_first[160];
 static uint64_t g_start;
 static volatile sig_atomic_t g_enough;
@@ -66,7 +71,7 @@ static void open_conn(struct conn *c) {
 }
 static void ask(struct conn *c, uint64_t due) {
   g_issued++;
-  c->busy = 1; c->due = due; c->got = 0; c->want = 0; c->head_done = 0; c->hl = 0;
+  c->busy = 1; c->due = due; c->got = 0; c->want = 0; c->head_done = 0; c->hl = 0; c->refused = 0; c->closing = 0;
   if (c->fd < 0) open_conn(c);
   if (c->fd < 0) return;
   if (send(c->fd, g_request, g_request_size, MSG_NOSIGNAL) != (ssize_t)g_request_size) failed("send: %s", strerror(errno));
@@ -100,13 +105,18 @@ static int take(struct conn *c) {
     c->head[c->hl] = 0;
     char *e = strstr(c->head, "\r\n\r\n");
     if (!e) return c->hl >= (int)sizeof c->head - 1 ? broken("a head of 2 KiB") : 0;
-    if (strncmp(c->head, "HTTP/1.1 200", 12)) {
+    if (g_over) {
+      c->refused = !strncmp(c->head, "HTTP/1.1 503", 12);
+      c->closing = strcasestr(c->head, "\r\nconnection: close") != 0;
+      if (c->refused && !strcasestr(c->head, "\r\nretry-after:")) { g_bare++; return broken("503 without Retry-After"); }
+    }
+    if (!c->refused && strncmp(c->head, "HTTP/1.1 200", 12)) {
       snprintf(g_words, sizeof g_words, "%.*s", (int)strcspn(c->head, "\r"), c->head);
       return broken(g_words);
     }
     char *l = strcasestr(c->head, "content-length:");
     c->want = l ? strtoul(l + 15, 0, 10) : 0;
-    if (!g_swap && c->want != g_expect) return broken("another content-length than asked for");
+    if (!g_swap && !c->refused && c->want != g_expect) return broken("another content-length than asked for");
     c->head_done = 1;
     p += (e + 4 - c->head) - before;
     n -= (e + 4 - c->head) - before;
@@ -128,12 +138,26 @@ static void release(struct conn *cs, int i, int *head, int *tail) {
 }
 static int by_value(const void *a, const void *b) { uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b; return x < y ? -1 : x > y; }
 static void lat(uint64_t ns) { if (g_done < g_cap) g_lat[g_done] = ns; g_done++; }
+// What was due after the first seconds counts; served ones are in g_lat.
+static void over(struct conn *c, uint64_t now) {
+  if (c->refused) g_refused++; else g_served++;
+  if (c->due < g_skip) return;
+  if (!c->refused) { g_steady++; lat(now - c->due); }
+  else if (g_waits < g_cap) g_wait[g_waits++] = now - c->due;
+}
+static void report_over(double seconds) {
+  qsort(g_wait, g_waits, sizeof *g_wait, by_value);
+  double q[4] = {.5, .9, .99, 1}, v[4] = {0};
+  for (int i = 0; i < 4 && g_waits; i++) v[i] = (double)g_wait[(uint64_t)(q[i] * (double)(g_waits - 1))] / 1000.0;
+  printf("{\"served\":%lu,\"refused\":%lu,\"bare\":%lu,\"served_rate\":%.1f,\"refused_rate\":%.1f,\"refused_p50\":%.1f,\"refused_p90\":%.1f,\"refused_p99\":%.1f,\"refused_most\":%.1f,", g_served, g_refused, g_bare,
+         (double)g_steady / seconds, (double)g_waits / seconds, v[0], v[1], v[2], v[3]);
+}
 static void report(double seconds) {
   uint64_t n = g_done < g_cap ? g_done : g_cap;
   qsort(g_lat, n, sizeof *g_lat, by_value);
   double q[4] = {.5, .9, .99, .999}, v[4] = {0};
   for (int i = 0; i < 4 && n; i++) v[i] = (double)g_lat[(uint64_t)(q[i] * (double)(n - 1))] / 1000.0;
-  printf("{\"requests\":%lu,\"failed\":%lu,\"mixed\":%lu,\"first_failure\":\"%s\",\"issued\":%lu,\"generations\":%lu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"seconds\":%.3f}\n", g_done, g_failed, g_mixed, g_first, g_issued, g_changes, v[0], v[1], v[2], v[3], seconds);
+  printf("%s\"requests\":%lu,\"failed\":%lu,\"mixed\":%lu,\"first_failure\":\"%s\",\"issued\":%lu,\"generations\":%lu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"seconds\":%.3f}\n", g_over ? "" : "{", g_done, g_failed, g_mixed, g_first, g_issued, g_changes, v[0], v[1], v[2], v[3], seconds);
   fflush(stdout);
 }
 int main(int argc, char **argv) {
@@ -142,6 +166,8 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], "idle")) signal(SIGTERM, enough);
   g_port = atoi(argv[2]);
   int fresh = !strcmp(argv[1], "new"), idle = !strcmp(argv[1], "idle");
+  g_busy = !strcmp(argv[1], "busy");
+  g_over = !strcmp(argv[1], "over");
   g_swap = !strcmp(argv[1], "swap");
   g_expect = strtoul(argv[4] + 1, 0, 10);
   g_request_size = (size_t)snprintf(g_request, sizeof g_request, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: openload\r\nAccept: */*\r\n%s\r\n", argv[4], argv[3], fresh ? "Connection: close\r\n" : "");
@@ -149,6 +175,8 @@ int main(int argc, char **argv) {
   g_epoll = epoll_create1(0);
   g_cap = 8000000;
   g_lat = malloc(g_cap * sizeof *g_lat);
+  if (g_over) g_wait = malloc(g_cap * sizeof *g_wait);
+  int closed = fresh || g_busy;  // loop
   struct epoll_event evs[256];
   if (idle) {
     int n = atoi(argv[5]);
@@ -167,26 +195,27 @@ int main(int argc, char **argv) {
     while (read(0, g_buffer, 1) > 0) {}
     return 0;
   }
-  double rate = fresh ? 0 : atof(argv[5]), seconds = atof(argv[fresh ? 5 : 6]);
-  int n = atoi(argv[fresh ? 6 : 7]);
+  double rate = closed ? 0 : atof(argv[5]), seconds = atof(argv[closed ? 5 : 6]), skip = g_over && argc > 8 ? atof(argv[8]) : 0;
+  int n = atoi(argv[closed ? 6 : 7]);
   struct conn *cs = calloc((size_t)n, sizeof *cs);
   // Idle connections are taken oldest first: each one is in use all the time, and none is closed by the gateway because it never asked for anything.
   int free_head = -1, free_tail = -1;
   uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9);
   for (int i = 0; i < n; i++) { cs[i].fd = -1; if (!fresh) open_conn(&cs[i]); release(cs, i, &free_head, &free_tail); }
-  if (fresh) for (int i = 0; i < n; i++) ask(&cs[i], now_ns());
+  if (closed) for (int i = 0; i < n; i++) ask(&cs[i], now_ns());
   int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
   struct epoll_event te = {.events = EPOLLIN, .data.ptr = 0};
-  if (!fresh) {
+  if (!closed) {
     epoll_ctl(g_epoll, EPOLL_CTL_ADD, timer, &te);
     start = now_ns(); end = start + (uint64_t)(seconds * 1e9);
+    g_skip = start + (uint64_t)(skip * 1e9);
   }
-  uint64_t in_flight = fresh ? (uint64_t)n : 0, grace = end + GRACE_NS;
+  uint64_t in_flight = closed ? (uint64_t)n : 0, grace = end + GRACE_NS;
   for (;;) {
     uint64_t t = now_ns();
     if (g_enough && t < end) { end = t; grace = end + GRACE_NS; }
     if (t >= grace || (t >= end && !in_flight)) break;
-    if (!fresh && t < end) {
+    if (!closed && t < end) {
       uint64_t should = (uint64_t)((double)(t - start) * rate / 1e9);
       while (g_issued < should && free_head >= 0) {
         struct conn *c = &cs[free_head];
@@ -206,17 +235,23 @@ int main(int argc, char **argv) {
       if (!c) { uint64_t x; if (read(timer, &x, 8) < 0) {} continue; }
       int r = take(c);
       if (r == 0) continue;
+      if (r < 0 && g_over && !c->busy) { close(c->fd); c->fd = -1; continue; }  // it may end a connection that nobody uses
       if (r < 0) { failed("%s", g_why); close(c->fd); c->fd = -1; if (!c->busy) continue; }
+      else if (g_over) over(c, now_ns());
       else lat(now_ns() - c->due);
+      if (c->closing && c->fd >= 0) { close(c->fd); c->fd = -1; }
       c->busy = 0; in_flight--;
       if (fresh) {
         if (c->fd >= 0) close(c->fd);
         c->fd = -1;
         if (now_ns() < end) { ask(c, now_ns()); in_flight++; }
+      } else if (g_busy) {
+        if (now_ns() < end) { ask(c, now_ns()); in_flight++; }
       } else release(cs, (int)(c - cs), &free_head, &free_tail);
     }
   }
   for (uint64_t i = 0; i < in_flight; i++) failed("no answer in the minute after the end");
+  if (g_over) report_over((double)(end - g_skip) / 1e9);
   report((double)(now_ns() - start) / 1e9);
   free(cs);
   return 0;

@@ -104,6 +104,11 @@ void decode_rule(const JsonNode& node, store::RouteRule& out) {
     to.on_non_idempotent = retry.boolean("onNonIdempotent", false);
   });
   if (node.has("upgrades")) out.upgrades = node.strings("upgrades", 8, 64);
+  // It decides nothing while everybody can be served: one that cannot be read leaves the rule as it is.
+  (void)node.alone([&] {
+    const int priority = node.choice("priority", {"sheddable", "standard", "critical"}, 1);
+    if (priority >= 0) out.priority = static_cast<store::Priority>(priority);
+  });
 }
 
 void decode_rules(const JsonNode& spec, std::vector<store::RouteRule>& out) {

@@ -46,6 +46,7 @@ class IngressPlanner {
     plan_.take_flaws(ingress_.meta);
     redirect_ = https_redirect(ingress_.meta, class_, context_, plan_);
     upgrades_ = annotated_upgrades(ingress_.meta, plan_);
+    priority_ = annotated_priority(ingress_.meta, plan_);
     limits_ = RateLimits(context_.policies, plan_.ref, plan_.classes).of({}, {});
     std::ranges::move(limits_.problems, std::back_inserter(plan_.problems));
     report_unknown_annotations(plan_.ref, ingress_.meta, plan_.problems);
@@ -109,6 +110,7 @@ class IngressPlanner {
     route.metric = fmt::format("ingress/{}/{}", ingress_.meta.ns, ingress_.meta.name);
     route.class_ = class_;
     route.upgrades = upgrades_;
+    route.priority = priority_;
     features::apply({nullptr, &ingress_.meta.annotations, context_.options.allow_test_filters, limits_.filter.get()},
                     route, [this](const features::Complaint& complaint) {
                       plan_.problem(complaint.field, complaint.reason, complaint.text);
@@ -220,6 +222,7 @@ class IngressPlanner {
   bool redirect_ = false;
   // The same for every path.
   std::vector<std::string> upgrades_;
+  ir::Priority priority_ = ir::Priority::Standard;
   RateLimits::Verdict limits_;
 };
 

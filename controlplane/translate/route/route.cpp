@@ -11,6 +11,10 @@
 namespace sluice::translate {
 namespace {
 
+static_assert(static_cast<int>(store::Priority::sheddable) == static_cast<int>(ir::Priority::Sheddable) &&
+              static_cast<int>(store::Priority::standard) == static_cast<int>(ir::Priority::Standard) &&
+              static_cast<int>(store::Priority::critical) == static_cast<int>(ir::Priority::Critical));
+
 // The parents that are ours; others are somebody else's to judge.
 void attach(const store::Route& route, const Classes& classes, Plan& plan) {
   for (size_t i = 0; i < route.parent_refs.size(); ++i) {
@@ -83,6 +87,7 @@ class RoutePlanner {
       route.metric = fmt::format("route/{}/{}/{}", route_.meta.ns, route_.meta.name, name);
       route.class_ = plan_.parents.front().name;
       route.upgrades = upgrades;
+      route.priority = static_cast<ir::Priority>(from.priority);
       place(index, rule.field, std::move(match));
     }
   }

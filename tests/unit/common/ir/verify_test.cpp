@@ -146,6 +146,7 @@ TEST(VerifyTable, NamesWhereAndWhatInRoutes) {
        "upgrade 'a/1' is no token in lower case"},
       {[](VirtualHostT& host) { host.routes[0]->upgrades = {"WebSocket"}; }, "upgrade 'WebSocket' is no token in"},
       {[](VirtualHostT& host) { host.routes[0]->upgrades = {""}; }, "upgrade '' is no token in"},
+      {[](VirtualHostT& host) { host.routes[0]->priority = static_cast<Priority>(3); }, "priority 3"},
       {[](VirtualHostT& host) { host.routes[0]->upgrades.assign(9, "x"); }, "9 upgrades, more than 8"},
       {[](VirtualHostT& host) { host.routes[0]->path.assign(kMaxPathBytes + 1, 'x'); },
        "path has 8193 bytes, more than 8192"},

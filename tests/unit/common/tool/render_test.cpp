@@ -29,7 +29,7 @@ TEST(Render, WhatIsNoJsonIsAnError) {
 TEST(RenderTable, HostsRoutesClustersEndpoints) {
   const auto text = render_table(R"({"generation":4,"hosts":[{"host":"a.example","routes":[
     {"path":"/x","match":"exact","object":{"kind":"Route","namespace":"n","name":"r","rule":"one"},"methods":["GET"],
-     "headers":[{"name":"x-beta","kind":"exact","value":"1"}],"filters":["RateLimit"],"https_only":true,"upgrades":[],
+     "headers":[{"name":"x-beta","kind":"exact","value":"1"}],"filters":["RateLimit"],"https_only":true,"upgrades":[],"priority":"critical",
      "action":{"type":"forward","clusters":[
        {"name":"n/s/80","object":{"kind":"Service","namespace":"n","name":"s"},"weight":9,"protocol":"h2","tls":true,
         "endpoints":[{"address":"10.0.0.1:80","draining":false},{"address":"10.0.0.2:80","draining":true}]},
@@ -43,7 +43,8 @@ TEST(RenderTable, HostsRoutesClustersEndpoints) {
   EXPECT_EQ(
       *text,
       "generation 4\na.example\n"
-      "  exact  /x  GET  headers x-beta exact 1  (Route n/r, rule one)  filters RateLimit  https only  upgrades none\n"
+      "  exact  /x  GET  headers x-beta exact 1  (Route n/r, rule one)  filters RateLimit  https only  upgrades none  "
+      "critical\n"
       "      -> n/s/80  weight 9  (Service n/s)  h2  tls\n"
       "           10.0.0.1:80\n           10.0.0.2:80  draining\n"
       "      -> n/t/80  weight 2  (Service n/t)\n"

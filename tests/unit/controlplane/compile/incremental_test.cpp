@@ -166,6 +166,7 @@ class World {
                                     : std::vector<std::string>{host().empty() ? "c.com" : "a.x.com", "*.x.com"},
                          chance(30) ? "" : cert_name()});
     if (chance(20)) out.meta.annotations["sluice.dev/ssl-redirect"] = chance(50) ? "true" : "no";
+    if (chance(20)) out.meta.annotations["sluice.dev/priority"] = chance(70) ? "critical" : "urgent";
     if (chance(20)) out.meta.annotations["sluice.dev/upgrades"] = chance(50) ? "" : "websocket, a/1";
     put(out);
   }
@@ -184,6 +185,7 @@ class World {
       if (chance(30)) match.method = "GET";
       if (chance(30)) match.headers.push_back({store::ValueMatchType::exact, "H", "v"});
       rule.matches.push_back(match);
+      if (chance(30)) rule.priority = store::Priority::sheddable;
       if (chance(30)) rule.upgrades = chance(50) ? std::vector<std::string>{} : std::vector<std::string>{"X", "h2c"};
       if (chance(20)) rule.filters.push_back(store::DirectResponseFilter{});
       else rule.backend_refs.push_back({"", "Service", "", service_name(), 80, static_cast<uint32_t>(pick(3))});

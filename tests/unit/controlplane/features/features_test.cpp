@@ -33,6 +33,7 @@ TEST(Annotations, KnownOnes) {
   EXPECT_TRUE(is_known_annotation("sluice.dev/ssl-redirect"));
   EXPECT_TRUE(is_known_annotation("sluice.dev/test-probe"));
   EXPECT_TRUE(is_known_annotation("sluice.dev/upgrades"));
+  EXPECT_TRUE(is_known_annotation("sluice.dev/priority"));
   EXPECT_TRUE(is_known_annotation("sluice.dev/upstream-protocol"));
   EXPECT_FALSE(is_known_annotation("sluice.dev/ssl_redirect"));
 }

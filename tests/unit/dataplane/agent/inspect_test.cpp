@@ -74,6 +74,8 @@ std::shared_ptr<const State> make_state() {
   a.routes[0]->filters.push_back(std::make_unique<ir::FilterT>());
   a.routes[0]->filters[0]->config.Set(std::move(edits));
   a.routes[1]->upgrades = {"websocket", "x"};
+  a.routes[1]->priority = ir::Priority::Critical;
+  a.routes[2]->priority = ir::Priority::Sheddable;
   a.exact.push_back(entry("/a/x", 1));
   a.prefix.push_back(entry("", 0));
   a.prefix.push_back(entry("/a", 2));
@@ -169,6 +171,9 @@ TEST_F(Inspect, TheTableIsInTheOrderOfDecision) {
   EXPECT_EQ(cluster["tls"], false);
   EXPECT_EQ(list[0]["upgrades"], json::array({"websocket", "x"}));
   EXPECT_EQ(list[1]["upgrades"], json::array()) << "none, said so";
+  EXPECT_EQ(list[0]["priority"], "critical");
+  EXPECT_FALSE(list[1].contains("priority")) << "standard";
+  EXPECT_EQ(list[2]["priority"], "sheddable");
 }
 
 TEST_F(Inspect, CertificatesThatEndFirstComeFirst) {

@@ -33,6 +33,20 @@ struct Timer final : TimerNode {
   void on_timer() override { ++fired; }
 };
 
+TEST(Reactor, CountsTheEventsOfABatch) {
+  Reactor reactor;
+  Pair pairs[3];
+  Handler handler;
+  for (Pair& pair : pairs) ASSERT_TRUE(reactor.add(pair.a.get(), handler, kReadable));
+  reactor.run_once(0);
+  EXPECT_EQ(reactor.events(), 0);
+  pairs[0].send();
+  pairs[2].send();
+  reactor.run_once(0);
+  EXPECT_EQ(reactor.events(), 2);
+  for (Pair& pair : pairs) reactor.remove(pair.a.get(), handler);
+}
+
 TEST(Reactor, ReportsWhatIsAskedFor) {
   Reactor reactor;
   Pair pair;

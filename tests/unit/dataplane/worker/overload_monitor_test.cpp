@@ -78,7 +78,7 @@ TEST_F(MonitorTest, RequestsAreShedAndSoonTakenAgain) {
   http2.send(preface() + request(1, "a.example"));
   ASSERT_TRUE(rig.until([&] { return http2.received().find("\"overloaded\"") != std::string::npos; }));
   EXPECT_TRUE(origin.requests.empty());
-  EXPECT_EQ(rig.page->overload_shed.get(), 2u);
+  EXPECT_EQ(rig.page->overload_shed[1].get(), 2u);
   EXPECT_EQ(answered_by(http::Reason::overloaded), 2u);
   ASSERT_TRUE(rig.until([&] {
     memory(100);
@@ -89,6 +89,39 @@ TEST_F(MonitorTest, RequestsAreShedAndSoonTakenAgain) {
     memory(100);
     return rig.page->overload_level[0].get() == 0;
   }));
+}
+
+TEST_F(MonitorTest, WhoIsShedIsTheRoutesPriority) {
+  rig.add_route("sheddable.example", "", "ns/web:80").priority = ir::Priority::Sheddable;
+  rig.add_route("critical.example", "", "ns/web:80").priority = ir::Priority::Critical;
+  rig.apply();
+  auto status = [&](const char* host) {
+    return rig.ask("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n").substr(9, 3);
+  };
+  memory(890);
+  EXPECT_EQ(status("sheddable.example"), "503");
+  EXPECT_EQ(status("a.example"), "200");
+  EXPECT_EQ(status("critical.example"), "200");
+  memory(920);
+  EXPECT_EQ(status("sheddable.example"), "503");
+  EXPECT_EQ(status("a.example"), "503");
+  EXPECT_EQ(status("critical.example"), "200");
+  EXPECT_EQ(rig.page->overload_shed[0].get(), 2u);
+  EXPECT_EQ(rig.page->overload_shed[1].get(), 1u);
+  EXPECT_EQ(rig.page->overload_shed[2].get(), 0u);
+}
+
+TEST_F(MonitorTest, OfAClassAShareIsShed) {
+  rig.add_route("sheddable.example", "", "ns/web:80").priority = ir::Priority::Sheddable;
+  rig.apply();
+  const auto band = DelayShedding::kBands[0];
+  for (int i = 0; i < 40; ++i) rig.context.overload.waited(1000 + 10 * i, (band.from_us + band.whole_us) / 2);
+  int shed = 0;
+  for (int i = 0; i < 20; ++i)
+    shed += rig.ask("GET / HTTP/1.1\r\nHost: sheddable.example\r\n\r\n").starts_with("HTTP/1.1 503 ");
+  EXPECT_EQ(shed, 10);
+  EXPECT_TRUE(rig.ask(kGet).starts_with("HTTP/1.1 200 "));
+  EXPECT_EQ(rig.page->overload_shed[0].get(), 10u);
 }
 
 TEST_F(MonitorTest, RefusedConnectionsHoldNothing) {

@@ -20,9 +20,22 @@ struct Readings {
     load.memory.used = kLimit / 1000 * per_thousand;
     read();
   }
+  // Readings of the delay, each 10 ms, and the others as ever.
+  void delayed(uint64_t delay_us, int for_ms) {
+    for (int i = 0; i < for_ms / 10; ++i) {
+      load.now_ms += 10;
+      overload.waited(load.now_ms, delay_us);
+      if (i % 25 == 24) overload.update(load);
+    }
+  }
   [[nodiscard]] Level level(Resource resource = Resource::memory) const { return overload.level(resource); }
+  [[nodiscard]] int shed_of(Priority priority, int requests) {
+    int shed = 0;
+    for (int i = 0; i < requests; ++i) shed += overload.sheds(priority);
+    return shed;
+  }
   // How many classes of requests are shed.
-  [[nodiscard]] int shed() const {
+  [[nodiscard]] int shed() {
     return overload.sheds(Priority::sheddable) + overload.sheds(Priority::standard) +
            overload.sheds(Priority::critical);
   }
@@ -125,16 +138,6 @@ TEST(Overload, ASmallLimitLeavesRoomForABatch) {
   EXPECT_EQ(r.level(), Level::reset);
 }
 
-TEST(Overload, AReadingBetweenTwoSaysNothingOfDelay) {
-  Readings r;
-  r.load.delay_ms = 400;
-  for (int i = 0; i < 4; ++i) r.read();
-  ASSERT_EQ(r.level(Resource::delay), Level::shed_sheddable);
-  r.load.delay_ms = std::nullopt;
-  for (int i = 0; i < 20; ++i) r.read();
-  EXPECT_EQ(r.level(Resource::delay), Level::shed_sheddable);
-}
-
 TEST(Overload, WithoutALimitThereIsNoPressure) {
   Readings r;
   r.load.memory = {.limit = 0, .used = kLimit, .clients = kLimit};
@@ -175,37 +178,39 @@ TEST(Overload, ConnectionsOnlyEndKeepAlive) {
 
 TEST(Overload, DelayShedsAndKeepsConnections) {
   Readings r;
-  r.load.delay_ms = 400;
-  for (int i = 0; i < 3; ++i) r.read();
-  EXPECT_EQ(r.shed(), 0) << "not yet for long";
-  r.read();
-  EXPECT_EQ(r.shed(), 1);
-  r.load.delay_ms = 3000;
-  for (int i = 0; i < 4; ++i) r.read();
+  r.delayed(15'000, 1000);
+  EXPECT_EQ(r.level(Resource::delay), Level::shed_sheddable);
+  EXPECT_EQ(r.overload.delay_ms(), 15u);
+  r.delayed(100'000, 1000);
+  EXPECT_EQ(r.level(Resource::delay), Level::shed_standard);
   EXPECT_EQ(r.shed(), 2);
   EXPECT_FALSE(r.overload.ends_keep_alive());
+  EXPECT_FALSE(r.overload.refuses());
   EXPECT_FALSE(r.overload.sheds(Priority::critical));
-  r.load.delay_ms = 0;
-  for (int i = 0; i < 16; ++i) r.read();
+  r.delayed(0, 3000);
   EXPECT_EQ(r.shed(), 0);
+  EXPECT_EQ(r.level(Resource::delay), Level::normal);
 }
 
-TEST(Overload, ABurstIsNoOverload) {
+TEST(Overload, ADelayedBurstIsNoOverload) {
   Readings r;
   for (int i = 0; i < 40; ++i) {
-    r.load.delay_ms = i % 4 == 0 ? 10 : 5000;
-    r.read();
+    r.delayed(5'000'000, 200);
+    EXPECT_EQ(r.shed(), 0);
+    r.delayed(1'000, 20);
   }
   EXPECT_EQ(r.level(Resource::delay), Level::normal);
+  EXPECT_EQ(r.overload.delay_ms(), 0u);
 }
 
 TEST(Overload, TheWorstOfAllDecides) {
   Readings r;
-  r.load.delay_ms = 300;
-  r.memory(915);
-  for (int i = 0; i < 4; ++i) r.read();
-  EXPECT_EQ(r.level(Resource::delay), Level::shed_sheddable);
-  EXPECT_EQ(r.shed(), 2);
+  r.delayed(25'000, 1000);
+  r.memory(885);
+  EXPECT_EQ(r.level(), Level::shed_sheddable);
+  EXPECT_EQ(r.level(Resource::delay), Level::shed_standard);
+  EXPECT_EQ(r.shed_of(Priority::sheddable, 1000), 1000);
+  EXPECT_EQ(r.shed_of(Priority::standard, 1000), 250) << "a quarter of its band, by the delay alone";
 }
 
 TEST(HeldSizes, TheLargestAreFound) {

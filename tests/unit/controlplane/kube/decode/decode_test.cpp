@@ -179,8 +179,8 @@ TEST(Decode, RouteWithEverything) {
         {"type":"RequestRedirect","requestRedirect":{"scheme":"https","port":8443,"path":{"type":"ReplacePrefixMatch","replacePrefixMatch":""},"statusCode":301}},
         {"type":"DirectResponse","directResponse":{"statusCode":418,"body":"tea\n"}}],
       "backendRefs":[{"name":"s","port":80},{"name":"t","port":81,"weight":0,"namespace":"o"}],
-      "timeouts":{"request":"1m30s","backendRequest":"500ms"},"retry":{"attempts":3,"codes":[503],"backoff":"100ms","onNonIdempotent":true},"upgrades":["WebSocket","x"]},
-      {"upgrades":[]},{"upgrades":null},{}]}})");
+      "timeouts":{"request":"1m30s","backendRequest":"500ms"},"retry":{"attempts":3,"codes":[503],"backoff":"100ms","onNonIdempotent":true},"upgrades":["WebSocket","x"],"priority":"critical"},
+      {"upgrades":[],"priority":"sheddable"},{"upgrades":null,"priority":null},{"priority":"standard"}]}})");
   EXPECT_EQ(route.parent_refs[0].group, "networking.k8s.io");
   EXPECT_EQ(route.parent_refs[0].kind, "IngressClass");
   const auto& rule = route.rules.at(0);
@@ -194,6 +194,10 @@ TEST(Decode, RouteWithEverything) {
   EXPECT_THAT(route.rules.at(1).upgrades, ElementsAre());
   EXPECT_THAT(route.rules.at(2).upgrades, ElementsAre("websocket"));
   EXPECT_THAT(route.rules.at(3).upgrades, ElementsAre("websocket"));
+  EXPECT_EQ(rule.priority, store::Priority::critical);
+  EXPECT_EQ(route.rules.at(1).priority, store::Priority::sheddable);
+  EXPECT_EQ(route.rules.at(2).priority, store::Priority::standard);
+  EXPECT_EQ(route.rules.at(3).priority, store::Priority::standard);
   ASSERT_EQ(rule.filters.size(), 5u);
   EXPECT_EQ(std::get<store::RewriteFilter>(rule.filters[2]).path->pattern, "^/a");
   EXPECT_EQ(std::get<store::RedirectFilter>(rule.filters[3]).status_code, 301);
@@ -239,20 +243,24 @@ TEST(Decode, RouteFlaws) {
         {"name":"A","retry":{"codes":[200]}},
         {},
         {"matches":[{"grpc":{}},{"grpc":{"service":"a"},"path":{}},{"grpc":{"service":"a","type":"Glob"}},{"grpc":{"service":"a"}}]},
-        {"upgrades":"websocket"},{"upgrades":["a",7]}]}})");
-  EXPECT_THAT(
-      flaw_fields(route),
-      ElementsAre("spec.parentRefs[0].kind", "spec.parentRefs[1].port", "spec.hostnames[1]", "spec.hostnames[2]",
-                  "spec.rules[0].matches[1].path.type", "spec.rules[1].filters[0].type", "spec.rules[2]",
-                  "spec.rules[3].matches", "spec.rules[4].matches[0].headers[0].type",
-                  "spec.rules[4].matches[1].headers[0]", "spec.rules[5].matches[0].headers[0]",
-                  "spec.rules[6].backendRefs[1].port", "spec.rules[7].name", "spec.rules[7].retry.codes[0]",
-                  "spec.rules[9].matches[0].grpc.service", "spec.rules[9].matches[1].grpc",
-                  "spec.rules[9].matches[2].grpc.type", "spec.rules[10].upgrades", "spec.rules[11].upgrades[1]"));
+        {"upgrades":"websocket"},{"upgrades":["a",7]},{"priority":"Critical"},{"priority":7}]}})");
+  EXPECT_THAT(flaw_fields(route),
+              ElementsAre("spec.parentRefs[0].kind", "spec.parentRefs[1].port", "spec.hostnames[1]",
+                          "spec.hostnames[2]", "spec.rules[0].matches[1].path.type", "spec.rules[1].filters[0].type",
+                          "spec.rules[2]", "spec.rules[3].matches", "spec.rules[4].matches[0].headers[0].type",
+                          "spec.rules[4].matches[1].headers[0]", "spec.rules[5].matches[0].headers[0]",
+                          "spec.rules[6].backendRefs[1].port", "spec.rules[7].name", "spec.rules[7].retry.codes[0]",
+                          "spec.rules[9].matches[0].grpc.service", "spec.rules[9].matches[1].grpc",
+                          "spec.rules[9].matches[2].grpc.type", "spec.rules[10].upgrades", "spec.rules[11].upgrades[1]",
+                          "spec.rules[12].priority", "spec.rules[13].priority"));
   EXPECT_EQ(route.parent_refs[0].name, "");
   EXPECT_EQ(route.parent_refs[1].name, "sluice");
   EXPECT_THAT(route.hostnames, ElementsAre("a.example.com", "", ""));
-  ASSERT_EQ(route.rules.size(), 12u);
+  ASSERT_EQ(route.rules.size(), 14u);
+  for (const size_t i : {size_t{12}, size_t{13}}) {
+    EXPECT_FALSE(route.rules[i].invalid) << "it spoils nothing but itself";
+    EXPECT_EQ(route.rules[i].priority, store::Priority::standard);
+  }
   const auto invalid = [&](size_t rule) {
     std::string out = route.rules[rule].invalid ? "rule:" : "fine:";
     for (const auto& match : route.rules[rule].matches) out += match.invalid ? 'x' : '.';

@@ -1,0 +1,51 @@
+#include "dataplane/worker/delay_shedding.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::worker {
+namespace {
+constexpr bool are_in_order(const std::array<DelayShedding::Band, DelayShedding::kPriorities>& bands) {
+  for (size_t i = 0; i < bands.size(); ++i) {
+    if (bands[i].from_us >= bands[i].whole_us || (i > 0 && bands[i].from_us < bands[i - 1].whole_us)) return false;
+  }
+  return true;
+}
+static_assert(are_in_order(DelayShedding::kBands));
+
+constexpr uint32_t share_of(const DelayShedding::Band& band, uint64_t delay_us) {
+  if (delay_us <= band.from_us) return 0;
+  if (delay_us >= band.whole_us) return DelayShedding::kWhole;
+  return static_cast<uint32_t>((delay_us - band.from_us) * DelayShedding::kWhole / (band.whole_us - band.from_us));
+}
+}  // namespace
+
+void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
+  pass(now_ms);
+  last_ms_ = now_ms;
+  if (delay_us <= kBands.front().from_us) {
+    long_since_ms_ = 0;
+    long_readings_ = 0;
+  } else {
+    last_long_ms_ = now_ms;
+    if (long_since_ms_ == 0) long_since_ms_ = now_ms;
+    ++long_readings_;
+    standing_ = standing_ || (long_readings_ >= kLeastReadings && now_ms - long_since_ms_ >= kStandingMs);
+  }
+  if (!standing_) return;
+  longest_us_ = std::max(longest_us_, delay_us);
+  for (size_t i = 0; i < kPriorities; ++i) shares_[i] = share_of(kBands[i], delay_us);
+}
+
+void DelayShedding::pass(uint64_t now_ms) {
+  if (now_ms - last_ms_ >= kSilentMs) {
+    long_since_ms_ = 0;
+    long_readings_ = 0;
+    shares_ = {};
+  }
+  if (now_ms - last_long_ms_ >= kCalmMs) standing_ = false;
+}
+
+uint64_t DelayShedding::take_longest_ms() { return std::exchange(longest_us_, 0) / 1000; }
+
+}  // namespace sluice::worker

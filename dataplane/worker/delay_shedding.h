@@ -1,0 +1,65 @@
+// What share of the new requests a worker sheds because events wait too long for their turn, from readings of that wait
+// (delay_probe.h takes them while there is much to do). No clock here.
+//
+// The share of a class grows with the delay over the class's band, so that the delay comes to rest where what is
+// admitted is what can be done: nothing is shed below `from`, all of the class from `whole` on. Lower classes have
+// lower bands: nothing of the next is shed before all of them is. A delay counts only when it has been standing:
+// each reading of a quarter of a second was that long, else it is a burst that is worked off. From then on each reading
+// sets the shares at once, until a second goes by without a long one.
+//
+// Which request of a class is shed is a matter of counting, not of chance: of N in a row it is share x N, evenly
+// spread.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::worker {
+
+// Of a route (RouteTable's Priority).
+enum class Priority : uint8_t { sheddable, standard, critical };
+
+class DelayShedding {
+ public:
+  static constexpr size_t kPriorities = static_cast<size_t>(Priority::critical) + 1;
+  static constexpr uint32_t kWhole = 1024;
+  static constexpr uint64_t kStandingMs = 250, kCalmMs = 1000;
+  struct Band {
+    uint64_t from_us, whole_us;
+  };
+  // Twice the delay is about the longest wait of a request: with `standard` shed it is below 50 ms still. Critical
+  // requests wait rather than fail, up to what clients bear.
+  static constexpr std::array<Band, kPriorities> kBands = {Band{5'000, 20'000}, Band{20'000, 40'000},
+                                                           Band{500'000, 2'000'000}};
+
+  // An event has waited so long. `now_ms`: monotonic.
+  void reading(uint64_t now_ms, uint64_t delay_us);
+  // Time goes on, perhaps without readings: without them for half a second nothing waits.
+  void pass(uint64_t now_ms);
+  // Of new requests of the class, in parts of kWhole.
+  [[nodiscard]] uint32_t share(Priority priority) const { return shares_[static_cast<size_t>(priority)]; }
+  // Whether the next request of the class is one of its share.
+  [[nodiscard]] bool sheds(Priority priority) {
+    const auto at = static_cast<size_t>(priority);
+    if (shares_[at] == 0) return false;
+    owed_[at] += shares_[at];
+    if (owed_[at] < kWhole) return false;
+    owed_[at] -= kWhole;
+    return true;
+  }
+  // The longest reading since this was last asked; 0 while delays do not count.
+  [[nodiscard]] uint64_t take_longest_ms();
+
+ private:
+  static constexpr uint32_t kLeastReadings = 4;
+  static constexpr uint64_t kSilentMs = 500;
+
+  std::array<uint32_t, kPriorities> shares_{}, owed_{};
+  uint64_t long_since_ms_ = 0;  // of the readings in a row that are long; 0 = the last one was not
+  uint64_t last_long_ms_ = 0, last_ms_ = 0;
+  uint64_t longest_us_ = 0;
+  uint32_t long_readings_ = 0;
+  bool standing_ = false;
+};
+
+}  // namespace sluice::worker

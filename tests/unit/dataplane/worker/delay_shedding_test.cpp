@@ -1,0 +1,154 @@
+#include "dataplane/worker/delay_shedding.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::worker {
+namespace {
+
+constexpr auto kSheddable = DelayShedding::kBands[0], kStandard = DelayShedding::kBands[1],
+               kCritical = DelayShedding::kBands[2];
+
+struct Delays {
+  DelayShedding shedding;
+  uint64_t now_ms = 1'000'000;
+
+  void read(uint64_t delay_us, int for_ms = 10) {
+    for (int i = 0; i < for_ms / 10; ++i) shedding.reading(now_ms += 10, delay_us);
+  }
+  // So that each reading counts.
+  void stand() { read(kSheddable.from_us + 1, 400); }
+  [[nodiscard]] std::array<uint32_t, 3> shares() const {
+    return {shedding.share(Priority::sheddable), shedding.share(Priority::standard),
+            shedding.share(Priority::critical)};
+  }
+};
+using Shares = std::array<uint32_t, 3>;
+constexpr uint32_t kAll = DelayShedding::kWhole;
+
+TEST(DelayShedding, TheShareFollowsTheDelayClassByClass) {
+  Delays d;
+  d.stand();
+  d.read((kSheddable.from_us + kSheddable.whole_us) / 2);
+  EXPECT_EQ(d.shares(), (Shares{kAll / 2, 0, 0}));
+  d.read(kSheddable.whole_us);
+  EXPECT_EQ(d.shares(), (Shares{kAll, 0, 0}));
+  d.read(kStandard.from_us + (kStandard.whole_us - kStandard.from_us) / 4);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll / 4, 0}));
+  d.read(kStandard.whole_us);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
+  d.read(kCritical.from_us);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
+  d.read((kCritical.from_us + kCritical.whole_us) / 2);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll / 2}));
+  d.read(uint64_t{3600} * 1'000'000);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll}));
+  d.read(kSheddable.from_us);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0})) << "at once";
+}
+
+TEST(DelayShedding, OnlyAStandingDelayCounts) {
+  Delays d;
+  d.read(kStandard.whole_us, DelayShedding::kStandingMs);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0})) << "not yet for long";
+  d.read(kStandard.whole_us);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
+}
+
+TEST(DelayShedding, OneShortReadingEndsABurst) {
+  Delays d;
+  for (int i = 0; i < 100; ++i) {
+    d.read(1'000'000, 200);
+    d.read(kSheddable.from_us);
+    EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
+    EXPECT_EQ(d.shedding.take_longest_ms(), 0u);
+  }
+}
+
+// Long ones that are seldom: each came after a stall of the machine, and nobody waited between them.
+TEST(DelayShedding, AFewLongReadingsFarApartAreNoOverload) {
+  Delays d;
+  for (int i = 0; i < 20; ++i) {
+    d.read(100'000);
+    d.now_ms += 600;
+  }
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
+  d.now_ms += 10'000;
+  d.read(100'000, 20);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0})) << "two in a row";
+}
+
+TEST(DelayShedding, WithoutReadingsItIsOver) {
+  Delays d;
+  d.stand();
+  d.read(kStandard.whole_us);
+  d.shedding.pass(d.now_ms + 400);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
+  d.shedding.pass(d.now_ms + 600);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
+}
+
+TEST(DelayShedding, AfterASecondOfCalmADelayHasToStandAnew) {
+  Delays d;
+  d.stand();
+  d.read(0, 900);
+  d.read(kStandard.whole_us);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0})) << "the same overload";
+  d.read(0, 1000);
+  d.read(kStandard.whole_us, 100);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
+}
+
+TEST(DelayShedding, RequestsAreShedEvenly) {
+  Delays d;
+  d.stand();
+  for (const uint32_t percent : {1u, 20u, 50u, 71u, 99u, 100u}) {
+    d.read(kStandard.from_us + (kStandard.whole_us - kStandard.from_us) * percent / 100);
+    const uint32_t share = d.shedding.share(Priority::standard);
+    uint32_t shed = 0;
+    for (uint32_t i = 1; i <= 10 * kAll; ++i) {
+      shed += d.shedding.sheds(Priority::standard);
+      // At no moment more than one off.
+      ASSERT_NEAR(shed, static_cast<double>(share) * i / kAll, 1.0) << percent;
+    }
+    EXPECT_NEAR(shed, 10 * share, 1) << percent;
+    EXPECT_FALSE(d.shedding.sheds(Priority::critical));
+  }
+}
+
+TEST(DelayShedding, TheLongestIsToldOnce) {
+  Delays d;
+  d.stand();
+  (void)d.shedding.take_longest_ms();
+  d.read(30'000);
+  d.read(90'999);
+  d.read(7'000);
+  EXPECT_EQ(d.shedding.take_longest_ms(), 90u);
+  EXPECT_EQ(d.shedding.take_longest_ms(), 0u);
+}
+
+// Work comes at `load` times what can be done, a refusal costs a tenth of an answer; a cycle of the loop does what came
+// during the one before. The delay comes to rest where what is admitted can be done.
+TEST(DelayShedding, TheDelayComesToRestBelowTheEndOfTheBand) {
+  for (const double load : {1.2, 2.0, 4.0}) {
+    Delays d;
+    double cycle_us = 1000, now_us = 1e9, served = 0, begun = 0;
+    for (int i = 0; i < 4000; ++i) {
+      now_us += cycle_us;
+      d.shedding.reading(static_cast<uint64_t>(now_us / 1000), static_cast<uint64_t>(cycle_us));
+      const double share = static_cast<double>(d.shedding.share(Priority::standard)) / kAll;
+      const double came = load * cycle_us;
+      const double next = std::max(1000.0, came * ((1 - share) + share * 0.1));
+      if (now_us > 1e9 + 3e6) {
+        if (begun == 0) begun = now_us;
+        served += came * (1 - share);
+        EXPECT_LT(cycle_us, static_cast<double>(kStandard.whole_us)) << load;
+        EXPECT_GT(cycle_us, static_cast<double>(kStandard.from_us)) << load;
+      }
+      cycle_us = next;
+    }
+    ASSERT_NE(begun, 0) << load;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::worker
