@@ -62,6 +62,8 @@ class SessionStream {
   [[nodiscard]] bool attached() const { return session_ != nullptr; }
   // Bytes of a body that wait for the peer's window or for room in the output.
   [[nodiscard]] size_t unsent() const { return left_.size(); }
+  // A head or trailers are half-way: what came of them is in the arena.
+  [[nodiscard]] bool in_head() const { return reader_ != nullptr; }
   // The peer's message ended.
   [[nodiscard]] bool received_all() const { return in_done_; }
 
