@@ -2,6 +2,7 @@
 // secrets.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace sluice::worker {

@@ -143,6 +143,7 @@ void SessionMemory::on_free(void* block, void* self) {
 
 void* SessionMemory::on_realloc(void* block, size_t size, void* self) {
   if (kSanitized) return std::realloc(block, size);
+  if (block == nullptr) return on_malloc(size, self);
   auto& own = *static_cast<SessionMemory*>(self);
   const Part which = own.part_of(block);
   if (which == kParts) return lists.resize(block, size);
