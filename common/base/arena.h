@@ -73,14 +73,23 @@ class Arena {
   }
   // Gives everything back. Views into the arena are dead.
   void reset() {
-    while (head_ != nullptr) {
-      Header* next = head_->next;
-      if (head_->pooled) pool_->give(head_);
-      else ::operator delete(head_);
-      head_ = next;
-    }
+    give_back(std::exchange(head_, nullptr));
     next_ = end_ = nullptr;
     used_ = 0;
+  }
+  // For what lives much longer than the rest: `fill` copies it here, into a block of its own of `size` bytes (what
+  // alignment needs included), then all that was allocated before is given back. Later allocations take chunks again.
+  template <class Fill>
+  void shrink_to(size_t size, Fill&& fill) {
+    Header* const before = std::exchange(head_, nullptr);
+    used_ = sizeof(Header) + size;
+    head_ = static_cast<Header*>(::operator new(used_));
+    head_->next = nullptr;
+    head_->pooled = false;
+    next_ = reinterpret_cast<char*>(head_ + 1);
+    end_ = next_ + size;
+    fill();
+    give_back(before);
   }
   // Bytes held (whole chunks), for limits and dumps.
   [[nodiscard]] size_t held() const { return used_; }
@@ -90,6 +99,14 @@ class Arena {
     Header* next;
     bool pooled;
   };
+  void give_back(Header* at) {
+    while (at != nullptr) {
+      Header* const next = at->next;
+      if (at->pooled) pool_->give(at);
+      else ::operator delete(at);
+      at = next;
+    }
+  }
   void* grow(size_t size, size_t align) {
     const size_t need = sizeof(Header) + size + align;
     const bool pooled = need <= ChunkPool::kChunkSize;

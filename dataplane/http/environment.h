@@ -11,6 +11,7 @@
 #include "dataplane/http/filter.h"
 #include "dataplane/http/message.h"
 #include "dataplane/http/stream_io.h"
+#include "dataplane/http/text_keeper.h"
 #include "dataplane/net/timer_wheel.h"
 
 namespace sluice::http {
@@ -64,6 +65,10 @@ class StreamEnvironment {
   [[nodiscard]] virtual uint64_t now_ns() const = 0;
   [[nodiscard]] virtual uint64_t now_ms() const = 0;
   virtual void arm(net::TimerNode& timer, uint64_t deadline_ms) = 0;
+  // A tunnel has begun: settle() is to be called when no event of the present batch can reach the stream any more. In
+  // it keep() is asked for the views into the arena that are still needed.
+  virtual void settle_later() = 0;
+  virtual void keep(TextKeeper& keeper) = 0;
   // Last call; the stream is destroyed after its present event.
   virtual void complete(const StreamSummary& summary) = 0;
 

@@ -67,7 +67,8 @@ class Filter {
   virtual void on_local_reply(FilterContext&, ResponseHead&) {}
   virtual void on_timer(FilterContext&) {}
   virtual void on_fetched(FilterContext&, const FetchResult&) {}
-  virtual void on_complete(FilterContext&, const Error&) {}  // always, last; reason none = complete
+  // Always, last; reason none = complete. Of a tunnel: when it has begun, for nothing of it comes past filters.
+  virtual void on_complete(FilterContext&, const Error&) {}
 };
 
 }  // namespace sluice::http

@@ -110,6 +110,11 @@ class Fields {
     return removed;
   }
   void clear() { size_ = 0; }
+  // These instead; they are in the arena.
+  void take_over(std::span<Field> fields) {
+    data_ = fields.data();
+    size_ = capacity_ = static_cast<uint32_t>(fields.size());
+  }
   [[nodiscard]] std::span<const Field> all() const { return {data_, size_}; }
   [[nodiscard]] std::span<Field> all() { return {data_, size_}; }
   [[nodiscard]] size_t size() const { return size_; }

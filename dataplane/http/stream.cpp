@@ -8,13 +8,12 @@
 namespace sluice::http {
 
 Stream::Stream(ChunkPool& chunks, StreamEnvironment& environment, ResponseSink& sink)
-    : arena_(chunks),
-      head_(arena_),
-      environment_(environment),
-      sink_(sink),
-      chain_(*this, environment, arena_, head_) {}
+    : arena_(chunks), head_(arena_), environment_(environment), sink_(sink) {}
 
-Stream::~Stream() { cancel_upstream(); }
+Stream::~Stream() {
+  cancel_upstream();
+  if (course_ != nullptr) course_->~Course();
+}
 
 void Stream::begin() { start_ns_ = environment_.now_ns(); }
 
@@ -23,22 +22,23 @@ void Stream::begin() { start_ns_ = environment_.now_ns(); }
 void Stream::on_request_head(bool end) {
   request_ended_ = end;
   head_.grpc = grpc::is_request(head_);
-  environment_.plan(head_, plan_);
+  course_ = arena_.make<Course>(static_cast<FilterChain::Owner&>(*this), environment_, arena_, head_);
+  environment_.plan(head_, course_->plan);
   phase_ = Phase::filtering;
-  chain_.start(plan_.filters);
-  if (plan_.answered) {
-    answer(plan_.reply, {plan_.reply.reason, Side::client, Retry::no, 0});
+  course_->chain.start(course_->plan.filters);
+  if (course_->plan.answered) {
+    answer(course_->plan.reply, {course_->plan.reply.reason, Side::client, Retry::no, 0});
     return;
   }
-  if (plan_.max_body != 0 && head_.content_length.value_or(0) > plan_.max_body) {
+  if (course_->plan.max_body != 0 && head_.content_length.value_or(0) > course_->plan.max_body) {
     fail({Reason::body_too_large, Side::client, Retry::no, 0});
     return;
   }
-  if (plan_.request_ms != 0) request_deadline_ = environment_.now_ms() + plan_.request_ms;
+  if (course_->plan.request_ms != 0) course_->request_deadline = environment_.now_ms() + course_->plan.request_ms;
   if (head_.grpc && !begin_grpc()) return;
-  if (request_deadline_ != 0) arm();
-  if (chain_.empty()) pass_request_head(end);
-  else chain_.request_head(end);
+  if (course_->request_deadline != 0) arm();
+  if (course_->chain.empty()) pass_request_head(end);
+  else course_->chain.request_head(end);
 }
 
 void Stream::on_request_body(Bytes bytes, bool end) {
@@ -46,21 +46,21 @@ void Stream::on_request_body(Bytes bytes, bool end) {
   summary_.bytes_in += bytes.size();
   request_ended_ = end;
   if (phase_ == Phase::tunnel) return tunnel_up(bytes, end);
-  if (plan_.max_body != 0 && summary_.bytes_in > plan_.max_body) {
+  if (course_->plan.max_body != 0 && summary_.bytes_in > course_->plan.max_body) {
     fail({Reason::body_too_large, Side::client, Retry::no, 0});
     return;
   }
-  if (chain_.empty()) pass_request_body(bytes, end);
-  else chain_.request_body(bytes, end);
+  if (course_->chain.empty()) pass_request_body(bytes, end);
+  else course_->chain.request_body(bytes, end);
 }
 
 void Stream::on_request_trailers(const Fields& trailers) {
-  if (phase_ == Phase::done) return;
+  if (phase_ == Phase::done || phase_ == Phase::tunnel) return;
   request_ended_ = true;
   // The codec's list may be used again; its bytes are in the arena.
   auto* own = arena_.make<Fields>(trailers);
-  if (chain_.empty()) pass_request_trailers(*own);
-  else chain_.request_trailers(*own);
+  if (course_->chain.empty()) pass_request_trailers(*own);
+  else course_->chain.request_trailers(*own);
 }
 
 void Stream::on_response_writable() {
@@ -107,21 +107,21 @@ void Stream::pass_request_body(Bytes bytes, bool end) {
 void Stream::pass_request_trailers(const Fields& trailers) {
   if (phase_ == Phase::done) return;
   passed_end_ = true;
-  request_trailers_ = &trailers;
+  course_->request_trailers = &trailers;
   if (upstream_ == nullptr) return;
   upstream_dirty_ = true;
   upstream_->send_trailers(trailers);
 }
 
 void Stream::start_attempt() {
-  if (grpc_deadline_us_ != 0 && !write_grpc_timeout()) {
+  if (course_->grpc_deadline_us != 0 && !write_grpc_timeout()) {
     fail({Reason::request_timeout, Side::upstream, Retry::no, 0});
     return;
   }
   phase_ = Phase::attempt;
-  backoff_until_ = 0;
+  course_->backoff_until = 0;
   ++summary_.attempts;
-  attempt_ns_ = environment_.now_ns();
+  course_->attempt_ns = environment_.now_ns();
   resume_client(kPausedByUpstream | kPausedByBackoff);
   auto sink = environment_.start_attempt(*this);
   if (!sink) {
@@ -129,8 +129,8 @@ void Stream::start_attempt() {
     return;
   }
   upstream_ = *sink;
-  if (plan_.per_try_ms != 0) {
-    try_deadline_ = environment_.now_ms() + plan_.per_try_ms;
+  if (course_->plan.per_try_ms != 0) {
+    course_->try_deadline = environment_.now_ms() + course_->plan.per_try_ms;
     arm();
   }
   send_request();
@@ -141,11 +141,12 @@ void Stream::send_request() {
   // A send may fail at once and even lead to the next attempt.
   auto same = [&] { return upstream_ != nullptr && summary_.attempts == attempt; };
   upstream_dirty_ = true;
-  const bool all_known = passed_end_ && request_trailers_ == nullptr;
-  upstream_->send_head(head_, all_known && replay_.empty());
-  if (same() && !replay_.empty() && !upstream_->send_body(replay_.view(), all_known) && same() && !passed_end_)
+  const bool all_known = passed_end_ && course_->request_trailers == nullptr;
+  upstream_->send_head(head_, all_known && course_->replay.empty());
+  if (same() && !course_->replay.empty() && !upstream_->send_body(course_->replay.view(), all_known) && same() &&
+      !passed_end_)
     pause_client(kPausedByUpstream);
-  if (same() && request_trailers_ != nullptr) upstream_->send_trailers(*request_trailers_);
+  if (same() && course_->request_trailers != nullptr) upstream_->send_trailers(*course_->request_trailers);
   if (same() && !passed_end_) send_continue();
 }
 
@@ -183,7 +184,7 @@ void Stream::on_response_head(ResponseHead& head, bool end) {
     repeat(false);
     return;
   }
-  summary_.upstream_us = (environment_.now_ns() - attempt_ns_) / 1000;
+  summary_.upstream_us = (environment_.now_ns() - course_->attempt_ns) / 1000;
   if (head.status == 101) {
     begin_tunnel(head);
     return;
@@ -195,26 +196,26 @@ void Stream::on_response_head(ResponseHead& head, bool end) {
     return;
   }
   phase_ = Phase::answer;
-  if (chain_.empty()) pass_response_head(head, end);
-  else chain_.response_head(head, end);
+  if (course_->chain.empty()) pass_response_head(head, end);
+  else course_->chain.response_head(head, end);
 }
 
 void Stream::on_response_body(Bytes bytes, bool end) {
   if (phase_ == Phase::tunnel) return tunnel_down(bytes, end);
   if (end) upstream_ = nullptr;
   if (phase_ != Phase::answer) return;
-  if (chain_.empty()) pass_response_body(bytes, end);
-  else chain_.response_body(bytes, end);
+  if (course_->chain.empty()) pass_response_body(bytes, end);
+  else course_->chain.response_body(bytes, end);
 }
 
 void Stream::on_response_trailers(const Fields& trailers) {
   upstream_ = nullptr;
   if (phase_ != Phase::answer) return;
-  if (chain_.empty()) {
+  if (course_->chain.empty()) {
     pass_response_trailers(trailers);
     return;
   }
-  chain_.response_trailers(*arena_.make<Fields>(trailers));
+  course_->chain.response_trailers(*arena_.make<Fields>(trailers));
 }
 
 void Stream::on_exchange_error(const Error& error) {
@@ -267,9 +268,9 @@ void Stream::cut(const Error& error) {
 void Stream::answer(const LocalReply& reply, const Error& error) {
   if (phase_ == Phase::done) return;
   cancel_upstream();
-  chain_.stop();
+  if (course_ != nullptr) course_->chain.stop();
   const RenderedReply rendered = render_reply(reply, head_, environment_.request_id(), arena_);
-  if (!chain_.empty()) chain_.local_reply(*rendered.head);
+  if (filtered()) course_->chain.local_reply(*rendered.head);
   phase_ = Phase::answer;
   summary_.error = error;
   pass_response_head(*rendered.head, rendered.body.empty());
@@ -279,16 +280,16 @@ void Stream::answer(const LocalReply& reply, const Error& error) {
 // What a route itself answers is treated like an upstream's answer.
 void Stream::answer_through_filters(const LocalReply& reply) {
   const Error error{reply.reason, Side::internal, Retry::no, 0};
-  if (chain_.empty()) {
+  if (course_->chain.empty()) {
     answer(reply, error);
     return;
   }
   const RenderedReply rendered = render_reply(reply, head_, environment_.request_id(), arena_);
   phase_ = Phase::answer;
   summary_.error = error;
-  chain_.response_head(*rendered.head, rendered.body.empty());
+  course_->chain.response_head(*rendered.head, rendered.body.empty());
   if (phase_ == Phase::answer && !rendered.body.empty())
-    chain_.response_body({rendered.body.data(), rendered.body.size()}, true);
+    course_->chain.response_body({rendered.body.data(), rendered.body.size()}, true);
 }
 
 void Stream::filter_reply(const LocalReply& reply) {
@@ -316,7 +317,7 @@ void Stream::finish(const Error& error) {
   if (leaving_) summary_.error = {Reason::draining, Side::internal, Retry::no, 0};
   if (head_.grpc) conclude_grpc(error);
   summary_.duration_us = (monotonic_ns() - start_ns_) / 1000;
-  if (!chain_.empty()) chain_.complete(summary_.error);
+  if (filtered()) course_->chain.complete(summary_.error);
   environment_.complete(summary_);
 }
 

@@ -1,7 +1,8 @@
 // One request and its answer, free of protocols and sockets: stands between a client codec and upstream attempts
 // (stream_io.h), runs the route's filters, answers locally, retries, keeps the deadlines, sums up. One object a
 // request, made when its first byte arrives, destroyed by its owner (the client connection) after the event in which
-// complete() was called. Allocates from its arena only.
+// complete() was called. Allocates from its arena only; a tunnel that has begun gives it back but for what its log line
+// says (settle).
 //
 //   phase      waits for                          leaves by
 //   head       the request's head                 plan: answered -> answer; else filters -> filtering
@@ -47,6 +48,10 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   [[nodiscard]] bool done() const { return phase_ == Phase::done; }
   // For duration and log: the moment the head's first byte was seen.
   void begin();
+  // A tunnel has begun and no event of that batch can reach it any more: what the request took is given back, its
+  // filters end; of the head stay method, version, host, path, User-Agent and Referer. Nothing else, and nothing of a
+  // stream that cannot rest yet.
+  void settle();
 
   void on_request_head(bool end) override;
   void on_request_body(Bytes bytes, bool end) override;
@@ -68,6 +73,18 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   enum : uint8_t { kPausedByUpstream = 1, kPausedByFilter = 2, kPausedByBackoff = 4 };
   // Why the upstream's body is not read for now.
   enum : uint8_t { kPausedByClient = 1, kPausedByResponseFilter = 2 };
+  // From the request's head to the end of the answer, or until a tunnel rests. In the arena.
+  struct Course {
+    Course(FilterChain::Owner& owner, StreamEnvironment& environment, Arena& arena, RequestHead& head)
+        : chain(owner, environment, arena, head) {}
+    StreamPlan plan;
+    FilterChain chain;
+    HeldBytes replay;
+    const Fields* request_trailers = nullptr;
+    uint64_t attempt_ns = 0;
+    uint64_t request_deadline = 0, try_deadline = 0, backoff_until = 0;  // ms; 0 = none
+    uint64_t grpc_deadline_us = 0;  // what grpc-timeout is written from; 0 = the client sent none
+  };
 
   void pass_request_head(bool end) override;
   void pass_request_body(Bytes bytes, bool end) override;
@@ -119,6 +136,7 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   void note_grpc_status(const Fields& fields);
   void conclude_grpc(const Error& error);
   [[nodiscard]] bool repeatable() const;
+  [[nodiscard]] bool filtered() const { return course_ != nullptr && !course_->chain.empty(); }
   void arm();
   void finish(const Error& error);
   void flush();
@@ -127,23 +145,20 @@ class Stream final : public RequestEvents, public ResponseEvents, private Filter
   RequestHead head_;
   StreamEnvironment& environment_;
   ResponseSink& sink_;
-  StreamPlan plan_;
-  FilterChain chain_;
+  Course* course_ = nullptr;
   RequestSink* upstream_ = nullptr;
-  const Fields* request_trailers_ = nullptr;
-  HeldBytes replay_;
-  uint64_t start_ns_ = 0, attempt_ns_ = 0;
-  uint64_t request_deadline_ = 0, try_deadline_ = 0, backoff_until_ = 0, tunnel_deadline_ = 0;  // ms; 0 = none
-  uint64_t grpc_deadline_us_ = 0;         // what grpc-timeout is written from; 0 = the client sent none
+  uint64_t start_ns_ = 0;
+  uint64_t tunnel_deadline_ = 0;          // ms; 0 = none
   FrameTracker frames_up_, frames_down_;  // of a WebSocket
   StreamSummary summary_;
+  uint32_t tunnel_idle_ms_ = 0;  // after 101; 0 = any
   Phase phase_ = Phase::head;
   uint8_t paused_client_ = 0;
   uint8_t paused_upstream_ = 0;
   bool request_ended_ = false;   // by the client
   bool passed_end_ = false;      // the end came through the filters
   bool response_ended_ = false;  // of a tunnel: the upstream's side
-  bool replay_whole_ = true;     // replay_ holds every byte that was passed on
+  bool replay_whole_ = true;     // Course::replay holds every byte that was passed on
   bool continue_sent_ = false;
   bool upstream_dirty_ = false, sink_dirty_ = false;
   bool websocket_ = false;                        // a tunnel whose frames are followed

@@ -36,12 +36,12 @@ bool Stream::begin_grpc() {
     fail({Reason::request_timeout, Side::client, Retry::no, 0});
     return false;
   }
-  grpc_deadline_us_ = environment_.now_ns() / 1000 + *timeout;
+  course_->grpc_deadline_us = environment_.now_ns() / 1000 + *timeout;
   const uint64_t in_ms = environment_.now_ms() + (*timeout + 999) / 1000;
-  if (request_deadline_ == 0 || in_ms <= request_deadline_) {
-    request_deadline_ = in_ms;
+  if (course_->request_deadline == 0 || in_ms <= course_->request_deadline) {
+    course_->request_deadline = in_ms;
   } else {
-    grpc_deadline_us_ = environment_.now_ns() / 1000 + uint64_t{plan_.request_ms} * 1000;
+    course_->grpc_deadline_us = environment_.now_ns() / 1000 + uint64_t{course_->plan.request_ms} * 1000;
   }
   return true;
 }
@@ -49,13 +49,13 @@ bool Stream::begin_grpc() {
 // Each attempt is told what is left. False: nothing is.
 bool Stream::write_grpc_timeout() {
   const uint64_t now_us = environment_.now_ns() / 1000;
-  if (now_us >= grpc_deadline_us_) return false;
+  if (now_us >= course_->grpc_deadline_us) return false;
   Field* const field = find_timeout(head_);
   if (field == nullptr) return true;  // a filter took it out
   // Memory of its own: the head of the attempt before may not be written yet.
   char* const text = static_cast<char*>(arena_.allocate(grpc::kMaxTimeout, 1));
-  field->value =
-      grpc::write_timeout(grpc_deadline_us_ - now_us, std::span<char, grpc::kMaxTimeout>(text, grpc::kMaxTimeout));
+  field->value = grpc::write_timeout(course_->grpc_deadline_us - now_us,
+                                     std::span<char, grpc::kMaxTimeout>(text, grpc::kMaxTimeout));
   return true;
 }
 
@@ -63,7 +63,7 @@ bool Stream::write_grpc_timeout() {
 // become unavailable.
 bool Stream::ended_by_deadline() const {
   constexpr uint64_t kAheadUs = 10'000;
-  return grpc_deadline_us_ != 0 && environment_.now_ns() / 1000 + kAheadUs >= grpc_deadline_us_;
+  return course_->grpc_deadline_us != 0 && environment_.now_ns() / 1000 + kAheadUs >= course_->grpc_deadline_us;
 }
 
 // An answer without a message that says UNAVAILABLE is gRPC's 503, and tried again where the route says so of that:

@@ -36,6 +36,9 @@ class ResponseSink {
   // 101 was sent: bytes are opaque from here on, both ways (send_body and on_request_body carry them; end =
   // half-close: the other way goes on, until it ended too).
   virtual void become_tunnel() = 0;
+  // Asked between two batches of events, of a tunnel: nothing that was given to the sink, and nothing that it has in
+  // the stream's arena, is used any more.
+  [[nodiscard]] virtual bool at_rest() const = 0;
 
  protected:
   ~ResponseSink() = default;

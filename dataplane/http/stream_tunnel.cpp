@@ -1,4 +1,8 @@
 // After 101: bytes both ways, each side ends for itself.
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include "dataplane/http/chars.h"
 #include "dataplane/http/stream.h"
 
@@ -26,17 +30,51 @@ void Stream::begin_tunnel(const ResponseHead& head) {
   }
   phase_ = Phase::tunnel;
   request_ended_ = false;
-  request_deadline_ = try_deadline_ = 0;
+  course_->request_deadline = course_->try_deadline = 0;
+  tunnel_idle_ms_ = course_->plan.tunnel_idle_ms;
   websocket_ = chars::equal_without_case(head_.upgrade, "websocket");
   tunnel_moved();
   summary_.status = head.status;
   sink_dirty_ = true;
   sink_.send_head(head, false);
   sink_.become_tunnel();
+  environment_.settle_later();
+}
+
+// Tunnels stay for hours, idle most of the time: a chunk of the arena would be most of what each of them holds.
+void Stream::settle() {
+  if (phase_ != Phase::tunnel || leaving_ || course_ == nullptr || !sink_.at_rest()) return;
+  if (filtered()) course_->chain.complete({});
+  std::exchange(course_, nullptr)->~Course();
+  // All that anybody asks a tunnel's request for: log lines and dumps.
+  std::array<Field, 2> logged;
+  size_t count = 0;
+  for (const Token token : {Token::user_agent, Token::referer}) {
+    if (const Field* field = head_.fields.find(token); field != nullptr) logged[count++] = *field;
+  }
+  auto tell = [&](TextKeeper& keeper) {
+    for (std::string_view* text : {&head_.method_name, &head_.host, &head_.path}) keeper.keep(*text);
+    for (Field& field : std::span(logged).first(count)) {
+      keeper.keep(field.name);
+      keeper.keep(field.value);
+    }
+    environment_.keep(keeper);
+  };
+  TextKeeper counter;
+  tell(counter);
+  const size_t fields = count * sizeof(Field);
+  arena_.shrink_to(fields + counter.size() + kGoingAwayMasked, [&] {
+    const std::span<Field> own = arena_.array<Field>(count);
+    TextKeeper copier(static_cast<char*>(arena_.allocate(counter.size(), 1)));
+    tell(copier);
+    std::copy_n(logged.begin(), count, own.begin());
+    head_.fields.take_over(own);
+  });
+  head_.query = head_.upgrade = head_.websocket_accept = {};
 }
 
 void Stream::tunnel_moved() {
-  if (plan_.tunnel_idle_ms != 0) tunnel_deadline_ = environment_.now_ms() + plan_.tunnel_idle_ms;
+  if (tunnel_idle_ms_ != 0) tunnel_deadline_ = environment_.now_ms() + tunnel_idle_ms_;
   arm();
 }
 
@@ -94,7 +132,8 @@ void Stream::close_up() {
   closed_up_ = true;
   if (request_ended_ || upstream_ == nullptr) return;
   upstream_dirty_ = true;
-  auto* frame = arena_.make<std::array<char, 8>>(masked_going_away(static_cast<uint32_t>(start_ns_ ^ start_ns_ >> 32)));
+  auto* frame = arena_.make<std::array<char, kGoingAwayMasked>>(
+      masked_going_away(static_cast<uint32_t>(start_ns_ ^ start_ns_ >> 32)));
   upstream_->send_body(frames_up_.closed() ? Bytes() : Bytes(*frame), true);
   if (response_ended_) upstream_ = nullptr;  // both of its ways have ended
 }

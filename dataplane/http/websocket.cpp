@@ -47,7 +47,7 @@ size_t FrameTracker::to_boundary(Bytes bytes) {
   return lost_ ? bytes.size() : at;
 }
 
-std::array<char, 8> masked_going_away(uint32_t key) {
+std::array<char, kGoingAwayMasked> masked_going_away(uint32_t key) {
   const std::array<char, 4> mask = {static_cast<char>(key >> 24), static_cast<char>(key >> 16),
                                     static_cast<char>(key >> 8), static_cast<char>(key)};
   return {kGoingAway[0],

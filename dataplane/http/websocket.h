@@ -41,6 +41,7 @@ class FrameTracker {
 inline constexpr std::array<char, 4> kGoingAway = {'\x88', '\x02', '\x03', '\xE9'};
 // Towards a server frames are masked (5.3). The key hides nothing here, for the payload is nobody's to choose; it only
 // should not always be the same.
-[[nodiscard]] std::array<char, 8> masked_going_away(uint32_t key);
+inline constexpr size_t kGoingAwayMasked = 8;
+[[nodiscard]] std::array<char, kGoingAwayMasked> masked_going_away(uint32_t key);
 
 }  // namespace sluice::http

@@ -4,7 +4,8 @@
 // as they do.
 #pragma once
 #include <cstddef>
-#include <cstdint>
+
+#include "common/base/block_lists.h"
 
 namespace sluice::net {
 
@@ -13,11 +14,7 @@ namespace sluice::net {
 bool use_tls_memory();
 
 // Of this thread.
-struct TlsMemoryFigures {
-  uint64_t blocks = 0;   // handed out
-  uint64_t mallocs = 0;  // of them, made by malloc
-  size_t kept = 0;       // bytes in the lists
-};
+using TlsMemoryFigures = BlockLists::Figures;
 [[nodiscard]] TlsMemoryFigures tls_memory_figures();
 inline constexpr size_t kMostTlsMemoryKept = size_t{4} << 20u;
 

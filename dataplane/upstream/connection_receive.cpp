@@ -132,6 +132,7 @@ bool Connection::on_head(bool end) {
       return false;
     }
     now_.tunnel = true;
+    now_.head = nullptr;  // the stream may give its place back
     now_.head_seen = true;
     // What was still to be sent of the request is opaque now, and its end is the stream's to say.
     now_.request_done = false;

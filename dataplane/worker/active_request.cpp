@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "common/base/clock.h"
 #include "dataplane/filters/rewrite/rewrite.h"
@@ -91,10 +92,19 @@ ActiveRequest* ActiveRequest::make(Context& context, ClientLink& client, http::R
 
 void ActiveRequest::release() {
   context_.counters.streams_active.sub();
-  context_.reactor.destroy_later(*this);
+  released_ = true;
+  defer();
+}
+
+void ActiveRequest::settle_later() { defer(); }
+
+void ActiveRequest::defer() {
+  if (!std::exchange(deferred_, true)) context_.reactor.destroy_later(*this);
 }
 
 void ActiveRequest::destroy() {
+  deferred_ = false;
+  if (!released_) return stream_.settle();
   Context& context = context_;
   this->~ActiveRequest();
   context.requests.give(this);
@@ -102,10 +112,15 @@ void ActiveRequest::destroy() {
 
 std::string_view ActiveRequest::request_id() {
   if (request_id_.empty()) {
-    context_.random.write_id(own_id_.data());
-    request_id_ = {own_id_.data(), own_id_.size()};
+    char* const id = static_cast<char*>(stream_.arena().allocate(Random::kId, 1));
+    context_.random.write_id(id);
+    request_id_ = {id, Random::kId};
   }
   return request_id_;
+}
+
+void ActiveRequest::keep(http::TextKeeper& keeper) {
+  for (std::string_view* text : {&request_id_, &host_, &path_, &query_}) keeper.keep(*text);
 }
 
 void ActiveRequest::plan(http::RequestHead& head, http::StreamPlan& plan) {
@@ -200,14 +215,16 @@ void ActiveRequest::redirect_to_https(const http::RequestHead& head, http::Strea
     return;
   }
   const bool direct = head.port != 0 && head.port == client_.local_port();
-  location_ = {"Location",
-               write_location({"https", head.host, direct ? context_.https_port : uint16_t{0}, head.path, head.query,
-                               head.has_query},
-                              stream_.arena()),
-               http::Token::location};
+  const std::string_view target = write_location(
+      {"https", head.host, direct ? context_.https_port : uint16_t{0}, head.path, head.query, head.has_query},
+      stream_.arena());
   plan.reply.reason = Reason::https_redirect;
   plan.reply.status = 308;
-  plan.reply.fields = {&location_, 1};
+  plan.reply.fields = location(target);
+}
+
+std::span<const http::Field> ActiveRequest::location(std::string_view target) {
+  return {stream_.arena().make<http::Field>("Location", target, http::Token::location), 1};
 }
 
 size_t ActiveRequest::covered(const http::RequestHead& head) const {
@@ -248,10 +265,9 @@ http::LocalReply ActiveRequest::redirect(const http::RequestHead& head, const ir
   target.path = *path;
   target.query = head.query;
   target.has_query = head.has_query;
-  location_ = {"Location", write_location(target, stream_.arena()), http::Token::location};
   reply.reason = Reason::redirect;
   reply.status = to.status();
-  reply.fields = {&location_, 1};
+  reply.fields = location(write_location(target, stream_.arena()));
   return reply;
 }
 

@@ -2,7 +2,6 @@
 // the log. Made when a request's first byte arrives, from the worker's free list; given back when the batch of events
 // in which it ended is over.
 #pragma once
-#include <array>
 #include <memory>
 
 #include "dataplane/http/stream.h"
@@ -36,6 +35,8 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   [[nodiscard]] uint64_t now_ns() const override { return context_.reactor.now_ns(); }
   [[nodiscard]] uint64_t now_ms() const override { return context_.reactor.now_ms(); }
   void arm(net::TimerNode& timer, uint64_t deadline_ms) override { context_.reactor.timers().arm(timer, deadline_ms); }
+  void settle_later() override;
+  void keep(http::TextKeeper& keeper) override;
   void complete(const http::StreamSummary& summary) override;
 
  private:
@@ -46,6 +47,9 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   // What a route's policies answer before anything else. True: `plan` holds it.
   bool refuse(http::RequestHead& head, const ir::Route& route, http::StreamPlan& plan);
   void redirect_to_https(const http::RequestHead& head, http::StreamPlan& plan);
+  void defer();
+  // One Location field, in the arena.
+  [[nodiscard]] std::span<const http::Field> location(std::string_view target);
   [[nodiscard]] http::LocalReply redirect(const http::RequestHead& head, const ir::Redirect& to);
   [[nodiscard]] bool forward(http::LocalReply& reply);
   [[nodiscard]] size_t covered(const http::RequestHead& head) const;
@@ -55,6 +59,9 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   Context& context_;
   ClientLink& client_;
   Identity identity_;
+  bool has_query_ = false;
+  bool deferred_ = false;  // destroy() comes: the end if it was released, else a tunnel settles
+  bool released_ = false;
   route::Match match_;
   RouteRuntime* runtime_ = nullptr;
   std::shared_ptr<upstream::Cluster> cluster_;
@@ -64,10 +71,7 @@ class ActiveRequest final : public http::StreamEnvironment, private net::Deferre
   std::string_view request_id_;
   // As asked for, before filters changed them: for the log.
   std::string_view host_, path_, query_;
-  bool has_query_ = false;
   filters::Notes notes_;
-  std::array<char, 32> own_id_;
-  http::Field location_;
   http::Stream stream_;  // last: its end uses the rest
 };
 

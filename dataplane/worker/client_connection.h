@@ -64,6 +64,7 @@ class ClientConnection final : public ClientLink,
   void pause_request() override;
   void resume_request() override;
   void become_tunnel() override;
+  [[nodiscard]] bool at_rest() const override { return context_.batch.owner != this; }
 
  private:
   enum class State : uint8_t { proxy, handshake, open, closing, lingering, closed };

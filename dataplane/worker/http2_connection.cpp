@@ -17,6 +17,8 @@ constexpr uint64_t kLingerMs = 1000;
 constexpr uint64_t kMaxLingerBytes = 16 * 1024 * 1024;
 // Between "no new streams, please" and the last word (RFC 9113 6.8): a round trip, and a bit.
 constexpr uint64_t kGoodbyeMs = 1000;
+// Without a stream for so long its session rests.
+constexpr uint64_t kRestMs = 1000;
 
 http::h2::Settings session_settings(const Settings& from, bool secure) {
   http::h2::Settings to;
@@ -61,8 +63,8 @@ void Http2Connection::begin(http::Bytes in) {
 
 http::h2::SessionStream* Http2Connection::open_stream() {
   if (state_ != State::open) return nullptr;
-  fresh_ = false;
-  idle_deadline_ = 0;
+  fresh_ = resting_ = false;
+  idle_deadline_ = rest_ms_ = 0;
   return Http2Stream::make(*this);
 }
 
@@ -243,6 +245,9 @@ void Http2Connection::rearm() {
                               : context_.ends_keep_alive() ? std::min<uint64_t>(settings.keep_alive_ms, kGoodbyeMs)
                                                            : settings.keep_alive_ms);
     if (idle_deadline_ != 0) sooner(idle_deadline_);
+    if (session_.streams() != 0 || fresh_ || resting_) rest_ms_ = 0;
+    else if (rest_ms_ == 0) rest_ms_ = now + kRestMs;
+    if (rest_ms_ != 0) sooner(rest_ms_);
     if (goodbye_ms_ != 0) sooner(goodbye_ms_);
   }
   if (deadline == 0) net::TimerNode::cancel();
@@ -268,6 +273,11 @@ void Http2Connection::on_timer() {
     return;
   }
   if (transport_->pending() != 0 && now >= stall_deadline_) return close();  // the client takes nothing
+  if (rest_ms_ != 0 && now >= rest_ms_) {
+    resting_ = true;
+    session_.rest();
+    if (idle_deadline_ == 0 || now < idle_deadline_) return rearm();
+  }
   if (session_.streams() != 0 && block_deadline_ == 0) return rearm();
   if (session_.streams() == 0 && block_deadline_ == 0 && !suspended_) {
     // A request may have come since the loop last looked.

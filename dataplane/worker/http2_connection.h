@@ -91,6 +91,7 @@ class Http2Connection final : public ClientLink,
   uint64_t block_deadline_ = 0;  // of a header section or the preface; 0 = none
   uint64_t goodbye_ms_ = 0;      // when the last GOAWAY is due; 0 = none
   uint64_t idle_deadline_ = 0;   // without a stream; 0 = none
+  uint64_t rest_ms_ = 0;         // when the session may rest; 0 = there are streams, or it does
   uint64_t stall_deadline_ = 0;  // of what the client does not take; 0 = none
   uint64_t written_ = 0;         // to the transport
   uint64_t stalled_at_ = 0;      // of them taken, when stall_deadline_ was set
@@ -98,6 +99,7 @@ class Http2Connection final : public ClientLink,
   State state_ = State::open;
   bool suspended_ = false;  // not read from
   bool fresh_ = true;       // no stream yet
+  bool resting_ = false;
 };
 
 }  // namespace sluice::worker

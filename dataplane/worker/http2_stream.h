@@ -52,6 +52,9 @@ class Http2Stream final : public http::h2::SessionStream,
   void pause_request() override;
   void resume_request() override;
   void become_tunnel() override;
+  // What it was given is framed when the batch is over; what the client sends behind a tunnel's head is refused, once
+  // it is whole.
+  [[nodiscard]] bool at_rest() const override { return !in_head() && stashed_trailers_ == nullptr; }
 
  private:
   explicit Http2Stream(Http2Connection& connection);

@@ -2,6 +2,7 @@
 // secrets.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace sluice::worker {
@@ -23,7 +24,7 @@ class Random {
   }
   // 0 to n - 1.
   uint32_t below(uint32_t n) { return static_cast<uint32_t>((static_cast<unsigned __int128>(next()) * n) >> 64); }
-  // 32 hexadecimal digits.
+  static constexpr size_t kId = 32;  // hexadecimal digits
   void write_id(char* out);
 
  private:

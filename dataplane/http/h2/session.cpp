@@ -23,9 +23,9 @@ Session::Session(Role role, const Settings& settings, SessionOwner& owner)
   // A section that is merely over the limit is refused, not taken for a bomb.
   uint32_t& most_decoded = settings_.flood.header_bytes_decoded;
   most_decoded = std::max(most_decoded, 2 * settings.limits.header_bytes);
-  const int made = role == Role::server
-                       ? nghttp2_session_server_new2(&session_, Callbacks::all(), this, Callbacks::options())
-                       : nghttp2_session_client_new2(&session_, Callbacks::all(), this, Callbacks::options());
+  nghttp2_mem memory = memory_.hooks();  // copied
+  const auto make = role == Role::server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+  const int made = make(&session_, Callbacks::all(), this, Callbacks::options(), &memory);
   if (made != 0) {
     session_ = nullptr;
     dead_ = true;

@@ -19,12 +19,11 @@
 #include "dataplane/http/h1/body_reader.h"
 #include "dataplane/http/h2/flood_guard.h"
 #include "dataplane/http/h2/frame_watch.h"
+#include "dataplane/http/h2/session_memory.h"
 #include "dataplane/http/h2/stream_history.h"
 #include "dataplane/http/message.h"
 #include "dataplane/http/stream_io.h"
 #include "dataplane/net/pending_buffer.h"
-
-struct nghttp2_session;
 
 namespace sluice::http::h2 {
 
@@ -62,6 +61,8 @@ class SessionStream {
   [[nodiscard]] bool attached() const { return session_ != nullptr; }
   // Bytes of a body that wait for the peer's window or for room in the output.
   [[nodiscard]] size_t unsent() const { return left_.size(); }
+  // A head or trailers are half-way: what came of them is in the arena.
+  [[nodiscard]] bool in_head() const { return reader_ != nullptr; }
   // The peer's message ended.
   [[nodiscard]] bool received_all() const { return in_done_; }
 
@@ -178,6 +179,9 @@ class Session {
   void begin_shutdown();
   void shutdown(ErrorCode code);
   void ping();
+  // Nothing has come for a while and no stream is there: gives memory back that the next one takes again. Costs a
+  // system call.
+  void rest() { memory_.rest(); }
 
   // The connection's window is kept back: a peer that sends nothing may not be able to.
   [[nodiscard]] bool holds_back() const { return uncredited_ != 0; }
@@ -230,6 +234,7 @@ class Session {
        block_ends_ = false;  // the frame under way, or the last one, is of a header block; is its last
   Settings settings_;
   SessionOwner& owner_;
+  SessionMemory memory_;
   nghttp2_session* session_ = nullptr;
   net::PendingBuffer output_;
   SessionStream* first_ = nullptr;

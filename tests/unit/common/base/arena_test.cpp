@@ -31,6 +31,27 @@ TEST(Arena, AlignsAndKeepsApart) {
   }
 }
 
+TEST(Arena, ShrinksToWhatIsKept) {
+  ChunkPool pool;
+  Arena arena(pool);
+  for (int i = 0; i < 3; ++i) arena.allocate(3000);
+  arena.allocate(10'000);
+  const std::string_view before = arena.copy("kept");
+  std::string_view after;
+  arena.shrink_to(8, [&] { after = arena.copy(before); });
+  EXPECT_EQ(after, "kept");
+  EXPECT_GE(pool.idle(), 3u);
+  EXPECT_LE(arena.held(), 32u);
+  const size_t idle = pool.idle();
+  arena.allocate(4, 1);
+  EXPECT_EQ(pool.idle(), idle) << "there was room for it";
+  arena.allocate(100);
+  EXPECT_EQ(pool.idle(), idle - 1) << "and then a chunk";
+  EXPECT_EQ(after, "kept");
+  arena.reset();
+  EXPECT_EQ(pool.idle(), idle);
+}
+
 TEST(Arena, SteadyStateTakesChunksFromThePool) {
   ChunkPool pool;
   Arena arena(pool);

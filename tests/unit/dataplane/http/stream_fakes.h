@@ -52,6 +52,8 @@ struct FakeClient final : ResponseSink {
   void pause_request() override { paused = true; }
   void resume_request() override { paused = false; }
   void become_tunnel() override { tunnel = true; }
+  bool resting = true;
+  bool at_rest() const override { return resting; }
   void finish() {
     ended = true;
     note("end");
@@ -134,6 +136,10 @@ struct FakeEnvironment final : StreamEnvironment {
   std::string_view request_id() override { return "0123456789abcdef"; }
   uint64_t now_ns() const override { return now * 1'000'000u; }
   uint64_t now_ms() const override { return now; }
+  size_t tunnels = 0;
+  std::string_view kept;  // asked for again when a tunnel settles
+  void settle_later() override { ++tunnels; }
+  void keep(TextKeeper& keeper) override { keeper.keep(kept); }
   void arm(net::TimerNode& timer, uint64_t deadline) override { wheel.arm(timer, deadline); }
   void complete(const StreamSummary& summary) override { summaries.push_back(summary); }
   void pass(uint64_t milliseconds) {

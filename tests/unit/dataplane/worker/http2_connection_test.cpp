@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "tests/unit/dataplane/worker/http2_frames.h"
 #include "tests/unit/dataplane/worker/worker_rig.h"
 
@@ -212,6 +214,33 @@ TEST_F(Http2ConnectionTest, GarbageIsToldByGoaway) {
   ASSERT_TRUE(rig.until([&] { return client.ended(); }));
   EXPECT_EQ(goaways(client).size(), 1u);
 }
+
+#ifndef __SANITIZE_ADDRESS__
+// KiB of memory that is this process' own.
+size_t own_memory() {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("RssAnon:")) return std::stoul(line.substr(8));
+  }
+  return 0;
+}
+
+TEST_F(Http2ConnectionTest, WhoRestsHoldsLessAndIsServedAgain) {
+  constexpr size_t kClients = 200;
+  std::vector<Client> clients;
+  for (size_t i = 0; i < kClients; ++i) {
+    clients.push_back(rig.connect());
+    clients.back().send(preface() + request(1, kHost));
+  }
+  for (Client& client : clients) ASSERT_TRUE(answered(client, 1));
+  const size_t before = own_memory();
+  EXPECT_TRUE(rig.until([&] { return own_memory() + 3 * kClients < before; })) << before << " " << own_memory();
+  for (Client& client : clients) {
+    client.send(request(3, kHost));
+    ASSERT_TRUE(answered(client, 3));
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace sluice::worker

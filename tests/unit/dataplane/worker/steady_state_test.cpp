@@ -2,6 +2,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "dataplane/http/h2/session_memory.h"
+#include "http2_frames.h"
 #include "worker_rig.h"
 
 namespace {
@@ -119,6 +121,58 @@ TEST(SteadyState, NoAllocationPerRequest) {
     ASSERT_TRUE(good);
     EXPECT_EQ(allocations, 0u) << request;
   }
+}
+
+// Requests one after the other on a connection of HTTP/2; whether each was answered.
+bool run_http2(WorkerRig& rig, int fd, std::span<const std::string> requests) {
+  char buffer[4096];
+  for (const std::string& request : requests) {
+    if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return false;
+    size_t got = 0;
+    for (int turn = 0; turn < 200; ++turn) {
+      rig.reactor.run_once(20);
+      const ssize_t n = ::recv(fd, buffer + got, sizeof buffer - got, MSG_DONTWAIT);
+      if (n > 0) got += static_cast<size_t>(n);
+      if (std::string_view(buffer, got).ends_with("hello")) break;
+    }
+    if (!std::string_view(buffer, got).ends_with("hello")) return false;
+  }
+  return true;
+}
+
+TEST(SteadyState, NoAllocationPerHttp2Request) {
+  WorkerRig rig;
+  FixedOrigin origin(rig.reactor);
+  rig.add_cluster("ns/web:80", {origin.port()});
+  rig.add_route("a.example", "", "ns/web:80");
+  rig.apply();
+  rig.context.log.configure("/dev/null", "json");
+  Client client = rig.connect();
+  client.send(preface());
+  std::vector<std::string> requests;
+  // A field of its own for each: the peer's table of fields and ours turn over.
+  for (uint32_t i = 0; i < 1500; ++i) {
+    std::string own = "\x40\x06x-turn\x08";
+    own += std::to_string(10'000'000 + i);
+    std::string head =
+        "\x82\x86\x84\x01\x09"
+        "a.example";
+    requests.push_back(frame(FrameType::headers, 0x05, 2 * i + 1, head + own));
+  }
+  const std::span<const std::string> all(requests);
+  ASSERT_TRUE(run_http2(rig, client.fd(), all.first(500)));
+  const auto before = http::h2::SessionMemory::figures();
+  allocations = 0;
+  counting = true;
+  const bool good = run_http2(rig, client.fd(), all.subspan(500));
+  counting = false;
+  ASSERT_TRUE(good);
+  EXPECT_EQ(allocations, 0u);
+  const auto after = http::h2::SessionMemory::figures();
+  EXPECT_EQ(after.mallocs, before.mallocs);
+#ifndef __SANITIZE_ADDRESS__
+  EXPECT_GE(after.blocks, before.blocks + 4000) << "of nghttp2";
+#endif
 }
 
 }  // namespace
