@@ -227,6 +227,11 @@ Step RequestReader::next(Bytes in, Arena& arena, RequestHead& head, const Limits
   Step step = read_head(in, arena, head, limits);
   if (step.event == Event::error) {
     clear(head);
+    // RFC 9110 9.3.2: the answer to HEAD has no content, whatever else is wrong with the request.
+    if (std::string_view(in.data(), in.size()).starts_with("HEAD ")) {
+      head.method = Method::head;
+      head.method_name = name_of(Method::head);
+    }
     return step;
   }
   step.consumed += skipped;
