@@ -226,7 +226,7 @@ class Reader:
             raise Wrong(f'Host {hosts}')
         host = hosts[0] if hosts else None
         if not self.written and target[:1] != b'/' and (match := re.fullmatch(rb'(?i:https?)://([^/?]*)(/.*|\?.*)?', target, re.S)):
-            if not hosts:  # an obligation even there; we ask for it as the gateway does
+            if not hosts and message.minor:
                 raise Wrong('absolute-form without Host')
             host, target = match[1], match[2] or (b'*' if message.method == b'OPTIONS' else b'/')  # RFC 9112 3.2.4
             target = target if target[:1] in b'/*' else b'/' + target

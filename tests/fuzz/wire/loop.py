@@ -15,6 +15,11 @@ class Loop:
     def later(self, seconds, call):
         heapq.heappush(self.timers, (time.monotonic() + seconds, next(self.count), call))
 
+    def close(self):
+        for handler in list(self.handlers.values()):
+            handler.close()
+        self.poll.close()
+
     def run(self, done):
         while not done():
             now = time.monotonic()

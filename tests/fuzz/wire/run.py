@@ -143,8 +143,7 @@ class Field:
 
     def __exit__(self, *how):
         self.gateway.__exit__(*how)
-        for listener in self.listeners:
-            listener.close()
+        self.loop.close()
 
 
 def fuzz(kinds, seeds, count, indices=None, tell=print):
