@@ -155,7 +155,7 @@ class H1(Client):
                 self.world.counts['answers of its own'] += 1
             if a.complete and (len(a.all(b'date')) != 1 or not h1.DATE.fullmatch(a.all(b'date')[0])):
                 self.flag('answer', f'Date {a.all(b"date")}')
-        if not clean:
+        if not clean and (reader.data or reader.current or asked and asked[-1].complete):  # an interim answer and then the end: it was no whole request
             self.flag('answer', f'cut: {self.state()} {bytes(reader.data)[:100]!r}')
         # Whoever is told to go, or said close, gets no more.
         if len(answers) < len(self.whole()) and not (answers and answers[-1].closes) and not self.was_reset and self.sent:

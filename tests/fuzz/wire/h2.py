@@ -100,6 +100,17 @@ class Reader:
                 self.error = str(wrong)
         return self
 
+    def until_over(self, number):
+        """Takes what was fed as long as a stream goes on: how many bytes come before whoever asked may think that it is over."""
+        try:
+            while self.step():
+                s = self.streams.get(number)
+                if self.doubt or self.goaway or s is not None and (s.ended or s.reset is not None or s.wrong or s.fields is not None and (self.bodiless(s) or s.length == len(s.body))):
+                    break
+        except Wrong:
+            pass
+        return self.used
+
     def between(self):
         """Not inside of a frame or a header block."""
         return not self.data and self.block is None
@@ -197,7 +208,7 @@ class Reader:
         try:
             content = self.unpad(flags, payload)
         except Wrong:
-            if stream.wrong is None or self.written:
+            if self.written or not (stream.wrong or stream.ended or stream.doubt):
                 raise
             self.doubt = True  # it was reset, and what follows may be passed over unread (RFC 9113 5.1)
             return
@@ -212,7 +223,7 @@ class Reader:
             self.fault(stream, 'DATA before a head')
         if stream.length is not None and len(stream.body) + len(content) > stream.length and not self.bodiless(stream):
             self.fault(stream, f'{len(stream.body)} and {len(content)} bytes of {stream.length}')
-            content = b'' if len(stream.body) == stream.length else content
+            content = content[:stream.length - len(stream.body)]  # in pieces, the first of them may have been all that was announced
         stream.body += content
         if not self.server and content and self.bodiless(stream):
             self.fault(stream, f'content of {stream.method} {stream.status}')
@@ -337,7 +348,7 @@ class Reader:
                 raise Malformed('CONNECT')
             stream.unforwardable = True
             return
-        if (b':protocol' in pseudo) != (method == b'CONNECT') or b':scheme' not in pseudo or path is None:
+        if (b':protocol' in pseudo) != (method == b'CONNECT') or pseudo.get(b':scheme') not in (b'http', b'https') or path is None:
             raise Malformed(f'pseudo-header fields {pseudo}')
         if len(hosts) > 1 or (self.written and path != b'*' and (hosts or b':authority' not in pseudo)):
             raise Malformed(f'hosts {hosts}, {pseudo}')
@@ -346,7 +357,7 @@ class Reader:
         if hosts and b':authority' in pseudo and host_of(hosts[0]) != stream.host:
             stream.doubt = True
         stream.target = path if path == b'*' and method == b'OPTIONS' else normal_target(path)
-        if stream.target is None or (self.written and (stream.target != path or pseudo[b':scheme'] not in (b'http', b'https'))):
+        if stream.target is None or (self.written and stream.target != path):
             raise Malformed(f'path {path[:100]!r}, normal form {stream.target!r}')
         if stream.host is None or not stream.host[0]:
             raise Malformed(f'host {host!r}')
@@ -381,7 +392,7 @@ class Reader:
             self.acks += 1
             self.doubt |= self.acks > 1  # of what nobody sent
             return
-        self.settled = True
+        again, self.settled = self.settled, True
         values = list(struct.iter_unpack('>HI', payload))
         for i, (key, value) in enumerate(values):
             if any(key == later for later, _ in values[i + 1:]):  # nghttp2 looks at the last one only
@@ -389,7 +400,7 @@ class Reader:
                 continue
             if (key == 2 and value > (1 if self.server else 0)) or (key == INITIAL_WINDOW_SIZE and value > MOST) or (key == MAX_FRAME_SIZE and not 16384 <= value <= 0xffffff):
                 raise Wrong(f'setting {key} is {value}')
-            if key in (8, 9) and value > 1:
+            if key in (8, 9) and (value > 1 or again):  # RFC 9218 2.1: a change may be an error
                 self.doubt = True
 
     def on_push(self, flags, number, payload):

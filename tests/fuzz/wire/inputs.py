@@ -21,6 +21,7 @@ from lib.raw_h2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY
                         WINDOW_UPDATE)
 from wire.bytes_mutator import WORDS, change, changes, split  # noqa: E402
 from wire.h1 import Reader  # noqa: E402
+from wire.h2 import Reader as Reader2  # noqa: E402
 
 KINDS = ('h1', 'h2', 'upstream')
 KINDS_OF_FRAMES = (DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, PRIORITY_UPDATE, 0xbb)
@@ -404,4 +405,9 @@ def make_upstream(rng, out):
             frames = [[HEADERS, END_HEADERS | END_STREAM, 1, fields, None]]
         if rng.random() < 0.1:
             frames.insert(0, [HEADERS, END_HEADERS, 1, [(b':status', b'103'), (b'link', b'</x>')], None])
-    out.pieces = split(rng, disturbed(rng, frames))
+    data = disturbed(rng, frames)
+    # The same: what follows could meet the next stream.
+    model = Reader2(server=False, written=False, methods={1: out.method})
+    model.settled = True
+    model.data += data
+    out.pieces = split(rng, data, model.until_over(1))

@@ -128,8 +128,9 @@ class Attempt:
         s = self.model.streams.get(self.stream)
         if s is not None and s.fields is not None and self.model.bodiless(s):
             return s.status, b'', s.fields, s.trailers, s.interim  # the head is all of it
-        if s is not None and s.fields is not None and s.length is not None and len(s.body) == s.length:
-            return s.status, bytes(s.body), s.fields, s.trailers, s.interim  # all that was announced
+        half, tail = self.model.tail()
+        if s is not None and s.fields is not None and s.length is not None and len(body := s.body + (tail if half == s.id else b'')) >= s.length:
+            return s.status, bytes(body[:s.length]), s.fields, s.trailers, s.interim  # all that was announced
         if s is None or s.fields is None or not s.ended or (s.wrong is not None and not s.doubt):
             return None
         return s.status, bytes(s.body), s.fields, s.trailers, s.interim
@@ -140,6 +141,10 @@ class Attempt:
             return True
         s = None if isinstance(self.model, h1.Reader) else self.model.streams.get(self.stream)
         return self.model.error is None and (self.whole() is not None if s is None else s.complete)
+
+    def told(self):
+        s = self.model.streams.get(self.stream) if isinstance(self.model, h2.Reader) else None
+        return self.mark, self.stream, self.model and self.model.error, s and (s.status, s.ended, s.reset), isinstance(self.model, h2.Reader) and self.model.goaway
 
     def untouched(self):
         """The request was surely not processed, so it may be sent again (RFC 9113 8.7)."""
@@ -166,7 +171,7 @@ class Hostile:
         for meant in self.world.meant[message.method, message.target]:
             meant.taken = False  # a retry is judged here
         if attempts and message.method == b'POST' and not attempts[-1].untouched():
-            self.world.flag('forwarded', input, 'a POST that had arrived came again')
+            self.world.flag('forwarded', input, f'a POST that had arrived came again: {[a.told() for a in attempts]}')
         return input, not attempts
 
     def h1(self, conn, message):
@@ -192,6 +197,8 @@ class Hostile:
         self.say(conn, list(input.pieces), input.how)
 
     def h2(self, conn, stream):
+        if conn.leaving:
+            return None  # behind our GOAWAY: not looked at
         if (found := self.arrival(conn, stream)) is None:
             return conn.close()
         input, first = found
@@ -204,6 +211,7 @@ class Hostile:
                     return None
                 self.world.counts['connections used again'] += 1
             answer = conn.good(stream) + (raw_h2.goaway(stream.id) if conn.spoiled is not None else b'')
+            conn.leaving = conn.spoiled is not None
             conn.spoiled = conn.spoiled or input
             conn.model.feed(answer)
             self.attempts[stream.target].append(Attempt(conn.model, stream.id, True, muddled=conn.saying))
@@ -234,5 +242,5 @@ class Hostile:
 def hostile_h2(loop, sock, world, hostile):
     conn = H2(loop, sock, world, hostile.h2, settings=[(raw_h2.MAX_CONCURRENT_STREAMS, 1)])
     conn.spoiled = conn.model = None
-    conn.saying = False
+    conn.saying = conn.leaving = False
     return conn
