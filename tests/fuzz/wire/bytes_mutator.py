@@ -1,13 +1,19 @@
 """Changes of bytes that mean something to a parser of HTTP/1.1. All from one random.Random: the same seed makes the same input."""
 import re
 
-WORDS = [b'\r', b'\n', b'\r\n', b'\r\n\r\n', b'\n\n', b'\0', b' ', b'\t', b'\x0b', b'\x7f', b'\x80', b'\xff', b':', b' : ', b',', b';', b'"', b'\\', b'%', b'%00', b'%2e%2e/', b'%2F', b'../', b'#', b'?', b'@', b'*', b'_',
-         b'0', b'00', b'+', b'-', b'0x', b'1e1', b'ffffffffffffffff', b'18446744073709551616', b'9223372036854775807', b'5', b'0\r\n\r\n', b'3\r\nabc\r\n', b'5;a=b\r\n', b'1;a="\r\n"\r\n',
-         b'Transfer-Encoding: chunked\r\n', b'Transfer-Encoding: gzip, chunked\r\n', b'Transfer-Encoding:\x0bchunked\r\n', b'Transfer-Encoding : chunked\r\n', b'Content-Length: 5\r\n', b'Content-Length: 0\r\n',
-         b'Content-Length: +5\r\n', b'Content-Length: 5, 5\r\n', b'Content-Length:\r\n 5\r\n', b'Host: b.example\r\n', b'Host: a@b.example\r\n', b'Host:\r\n', b'Connection: close\r\n', b'Connection: x, content-length\r\n',
-         b'Connection: keep-alive, transfer-encoding\r\n', b'Expect: 100-continue\r\n', b'Upgrade: websocket\r\nConnection: upgrade\r\n', b'Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n',
-         b'TE: trailers\r\n', b'Trailer: x\r\n', b'X-Forwarded-For: 1.2.3.4\r\n', b'X_Forwarded_For: 1.2.3.4\r\n', b' folded\r\n', b'X: y\r\n', b'GET / HTTP/1.1\r\n', b'GET http://b.example/ HTTP/1.1\r\n', b'HTTP/1.0', b'HTTP/1.1', b'HTTP/1.2',
-         b'HTTP/2.0', b'HTTP/1.1 200 OK\r\n\r\n', b'HTTP/1.1 100 Continue\r\n\r\n', b'HTTP/1.1 204 x\r\n\r\n', b'HEAD', b'CONNECT', b'OPTIONS *', b'Date: x\r\n', b'Keep-Alive: x\r\n', b'Proxy-Connection: close\r\n']
+WORDS = [
+    b'\r', b'\n', b'\r\n', b'\r\n\r\n', b'\n\n', b'\x00', b' ', b'\t', b'\x0b', b'\x7f', b'\x80', b'\xff', b':', b' : ', b',', b';', b'"', b'\\', b'%', b'%00',
+    b'%2e%2e/', b'%2F', b'../', b'#', b'?', b'@', b'*', b'_', b'0', b'00', b'+', b'-', b'0x', b'1e1', b'ffffffffffffffff', b'18446744073709551616',
+    b'9223372036854775807', b'5', b'0\r\n\r\n', b'3\r\nabc\r\n', b'5;a=b\r\n', b'1;a="\r\n"\r\n', b'Transfer-Encoding: chunked\r\n',
+    b'Transfer-Encoding: gzip, chunked\r\n', b'Transfer-Encoding:\x0bchunked\r\n', b'Transfer-Encoding : chunked\r\n', b'Content-Length: 5\r\n',
+    b'Content-Length: 0\r\n', b'Content-Length: +5\r\n', b'Content-Length: 5, 5\r\n', b'Content-Length:\r\n 5\r\n', b'Host: b.example\r\n',
+    b'Host: a@b.example\r\n', b'Host:\r\n', b'Connection: close\r\n', b'Connection: x, content-length\r\n', b'Connection: keep-alive, transfer-encoding\r\n',
+    b'Expect: 100-continue\r\n', b'Upgrade: websocket\r\nConnection: upgrade\r\n',
+    b'Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n', b'TE: trailers\r\n', b'Trailer: x\r\n',
+    b'X-Forwarded-For: 1.2.3.4\r\n', b'X_Forwarded_For: 1.2.3.4\r\n', b' folded\r\n', b'X: y\r\n', b'GET / HTTP/1.1\r\n', b'GET http://b.example/ HTTP/1.1\r\n',
+    b'HTTP/1.0', b'HTTP/1.1', b'HTTP/1.2', b'HTTP/2.0', b'HTTP/1.1 200 OK\r\n\r\n', b'HTTP/1.1 100 Continue\r\n\r\n', b'HTTP/1.1 204 x\r\n\r\n', b'HEAD',
+    b'CONNECT', b'OPTIONS *', b'Date: x\r\n', b'Keep-Alive: x\r\n', b'Proxy-Connection: close\r\n'
+]
 
 
 def change(rng, data):

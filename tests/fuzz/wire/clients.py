@@ -92,7 +92,8 @@ class H1(Client):
         for m in self.model.messages:
             self.world.expect(self.input, m.method, m.target, m.host, m.body, m.fields, m.trailers, m.complete, False)
         # RFC 9110 9.3.2 holds for a head that is refused, too, if it says HEAD.
-        self.reader = h1.Reader(answers=True, methods=[m.method for m in self.model.messages] + ([b'HEAD'] if self.model.first.startswith(b'HEAD ') else []))
+        methods = [m.method for m in self.model.messages] + [b'HEAD'] * self.model.first.startswith(b'HEAD ')
+        self.reader = h1.Reader(answers=True, methods=methods)
         self.world.counts['well-formed requests'] += sum(m.complete for m in self.model.messages)
 
     def whole(self):
@@ -173,7 +174,8 @@ class H2(Client):
                 # A WebSocket (RFC 8441): an HTTP/1.1 origin hears a GET with Upgrade; bytes of the tunnel follow its 101, which never comes.
                 self.world.expect(self.input, b'GET', s.target, s.host, b'', s.fields + [(b'sec-websocket-key', None)], [], s.wrong is None, True)
             elif s.fields is not None and not s.unforwardable and s.target is not None:
-                self.world.expect(self.input, s.method, s.target, s.host, s.body + (tail if s.id == half else b''), s.fields, s.trailers, s.complete, s.doubt or (s.ended and model.doubt and s.wrong is None))
+                doubt = s.doubt or (s.ended and model.doubt and s.wrong is None)
+                self.world.expect(self.input, s.method, s.target, s.host, s.body + (tail if s.id == half else b''), s.fields, s.trailers, s.complete, doubt)
         self.world.counts['well-formed requests'] += sum(s.complete for s in model.streams.values())
         self.reader = h2.Reader(server=False, methods={n: s.method for n, s in model.streams.items()}, windows=1 << 40)
         self.reader.max_frame, self.reader.decoder.most = 1 << 24, 1 << 32  # what we announced is an input too
@@ -196,7 +198,9 @@ class H2(Client):
         return got is not None and (got.ended or got.reset is not None)
 
     def state(self):
-        return f'model {self.model.error}, doubt {self.model.doubt}; streams {self.wanted()}, answered {[(n, s.status, s.ended, s.reset) for n, s in self.reader.streams.items()]}, pongs {len(self.reader.pongs)} of {len(self.model.pings)}, GOAWAY {self.reader.goaway}'
+        got = [(n, s.status, s.ended, s.reset) for n, s in self.reader.streams.items()]
+        return (f'model {self.model.error}, doubt {self.model.doubt}; streams {self.wanted()}, answered {got}, pongs {len(self.reader.pongs)} of {len(self.model.pings)}, '
+                f'GOAWAY {self.reader.goaway}')
 
     def silence(self):
         model = self.model
@@ -223,7 +227,9 @@ class H2(Client):
                 world.counts['answers of its own'] += 1
                 if s.status < 400:
                     self.flag('answer', f'stream {number}: {s.status} of its own: {s.fields}')
-            elif asked is None or not (asked.complete or asked.doubt or model.doubt):
+            elif asked is not None and b':protocol' in asked.pseudo and s.status < 300:
+                self.flag('answer', f'stream {number}: {s.status} says that there is a tunnel')  # RFC 8441 5
+            elif asked is None or not (asked.complete or asked.doubt or model.doubt or b':protocol' in asked.pseudo):
                 self.flag('answer', f'stream {number}: an origin answered what was not whole: {asked and asked.wrong}')
             else:
                 method = b'GET' if b':protocol' in asked.pseudo else asked.method
@@ -233,7 +239,8 @@ class H2(Client):
         if len(reader.pongs) > len(model.pings) and not model.doubt:
             self.flag('answer', f'{len(reader.pongs)} answers to {len(model.pings)} PINGs')
         told = self.over or reader.goaway is not None
-        if model.error is None and told and self.how == 'wait' and not model.doubt and model.goaway is None and model.between() and not all(self.answered(n) for n in self.wanted()):
+        undisturbed = model.error is None and not model.doubt and model.goaway is None and model.between()
+        if undisturbed and told and self.how == 'wait' and not all(self.answered(n) for n in self.wanted()):
             self.flag('lost', f'closed: {self.state()}')
 
 
@@ -290,7 +297,8 @@ class AskingH1(Asking, Client):
     def __init__(self, run, input):
         self.start(input, run)
         length = b'Content-Length: 3\r\n' if self.body else b''
-        asks = [b'%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n%s' % (input.method, self.target, self.host[0], length, self.body) + b'GET %s HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n' % self.good]
+        asks = [b'%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n%s' % (input.method, self.target, self.host[0], length, self.body) +
+                b'GET %s HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n' % self.good]
         Client.__init__(self, run, input, asks, 'wait')
 
     def prepare(self):
@@ -324,7 +332,8 @@ class AskingH2(Asking, Client):
         self.start(input, run)
         fields = raw_h2.request_fields(self.target, self.host[0], input.method)
         start = raw_h2.PREFACE + raw_h2.settings() + raw_h2.frame(raw_h2.SETTINGS, raw_h2.ACK)
-        asks = start + raw_h2.headers(1, hpack.block(fields), not self.body) + (raw_h2.data(1, self.body, True) if self.body else b'') + raw_h2.headers(3, hpack.block(raw_h2.request_fields(self.good)))
+        asks = start + raw_h2.headers(1, hpack.block(fields), not self.body) + (raw_h2.data(1, self.body, True) if self.body else b'')
+        asks += raw_h2.headers(3, hpack.block(raw_h2.request_fields(self.good)))
         Client.__init__(self, run, input, [asks], 'wait')
 
     def prepare(self):

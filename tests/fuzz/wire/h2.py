@@ -59,7 +59,8 @@ class Malformed(Exception):
 
 
 class Stream:
-    __slots__ = ('id', 'fields', 'pseudo', 'method', 'target', 'host', 'status', 'interim', 'body', 'trailers', 'length', 'ended', 'reset', 'wrong', 'doubt', 'window', 'unforwardable', 'at_end')
+    __slots__ = ('id', 'fields', 'pseudo', 'method', 'target', 'host', 'status', 'interim', 'body', 'trailers', 'length', 'ended', 'reset', 'wrong', 'doubt', 'window',
+                 'unforwardable', 'at_end')
 
     def __init__(self, number, window=65535):
         self.id, self.window, self.fields, self.pseudo = number, window, None, {}

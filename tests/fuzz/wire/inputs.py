@@ -83,7 +83,8 @@ def h1_answers():
 # ---- HTTP/1.1
 
 def some_fields(rng, hosts=()):
-    pool = [b'Accept: */*', b'X-A: b', b'x-b:  c\t', b'Cookie: a=b; c=d', b'User-Agent: ' + b'u' * rng.randrange(60), b'TE: trailers', b'Accept-Encoding: gzip', b'X-Bytes: \xe9\xff', b'X-Empty:', b'Cache-Control: no-cache',
+    pool = [b'Accept: */*', b'X-A: b', b'x-b:  c\t', b'Cookie: a=b; c=d', b'User-Agent: ' + b'u' * rng.randrange(60), b'TE: trailers', b'Accept-Encoding: gzip',
+            b'X-Bytes: \xe9\xff', b'X-Empty:', b'Cache-Control: no-cache',
             b'Connection: x-a', b'X-Forwarded-For: 9.9.9.9', b'Via: 1.1 x', b'If-None-Match: "x"']
     return [b'Host: ' + h for h in hosts] + rng.sample(pool, rng.choice((0, 1, 2, 3, 5)))
 
@@ -149,7 +150,8 @@ def make_h1(rng, out):
 
 def good_fields(rng, method, host, path):
     fields = raw_h2.request_fields(path, host, method)
-    pool = [(b'accept', b'*/*'), (b'x-a', b'b'), (b'cookie', b'a=b'), (b'cookie', b'c=d'), (b'user-agent', b'u' * rng.randrange(60)), (b'te', b'trailers'), (b'priority', b'u=1, i'), (b'x-bytes', b'\xe9\xff'), (b'x-empty', b''),
+    pool = [(b'accept', b'*/*'), (b'x-a', b'b'), (b'cookie', b'a=b'), (b'cookie', b'c=d'), (b'user-agent', b'u' * rng.randrange(60)), (b'te', b'trailers'),
+            (b'priority', b'u=1, i'), (b'x-bytes', b'\xe9\xff'), (b'x-empty', b''),
             (b'x-forwarded-for', b'9.9.9.9'), (b'via', b'2 x'), (b'expect', b'100-continue')]
     return fields + rng.sample(pool, rng.choice((0, 1, 2, 3, 5)))
 
@@ -231,8 +233,10 @@ def change_fields(rng, fields):
     else:
         word = rng.choice(WORDS).removesuffix(b'\r\n')
         name, _, value = word.partition(b':')
-        extra = [(b':status', b'200'), (b':path', b'/other'), (b':authority', b'b.example'), (b':scheme', b'ftp'), (b':protocol', b'websocket'), (b':method', b'CONNECT'), (b':x', b'y'), (b'content-length', b'3'), (b'content-length', b'0'),
-                 (b'host', b'b.example'), (b'connection', b'close'), (b'transfer-encoding', b'chunked'), (b'te', b'gzip'), (b'upgrade', b'h2c'), (b'keep-alive', b'1'), (b'', b'x'), (b'x-y', b'a\r\nb: c'), (name.lower(), value.strip()),
+        extra = [(b':status', b'200'), (b':path', b'/other'), (b':authority', b'b.example'), (b':scheme', b'ftp'), (b':protocol', b'websocket'), (b':method', b'CONNECT'),
+            (b':x', b'y'), (b'content-length', b'3'), (b'content-length', b'0'),
+                 (b'host', b'b.example'), (b'connection', b'close'), (b'transfer-encoding', b'chunked'), (b'te', b'gzip'), (b'upgrade', b'h2c'), (b'keep-alive', b'1'),
+            (b'', b'x'), (b'x-y', b'a\r\nb: c'), (name.lower(), value.strip()),
                  (name, value), (b'set-cookie', b'a=b'), (b'trailer', b'x')]
         fields.insert(rng.randrange(len(fields) + 1), rng.choice(extra))
 
@@ -240,8 +244,10 @@ def change_fields(rng, fields):
 def new_frame(rng, number):
     u32 = lambda: rng.choice((0, 1, 2, 3, number, 100, 65535, 0x7fffffff, 0x80000000, 0xffffffff, rng.randrange(1 << 32))).to_bytes(4, 'big')
     kind = rng.choice(KINDS_OF_FRAMES)
-    payload = {PING: lambda: b'12345678', RST_STREAM: u32, WINDOW_UPDATE: u32, GOAWAY: lambda: u32() + u32() + b'x', PRIORITY: lambda: u32() + b'w', PRIORITY_UPDATE: lambda: u32() + b'u=1',
-               PUSH_PROMISE: lambda: u32() + b'\x82', SETTINGS: lambda: b''.join(rng.choice((1, 2, 3, 4, 5, 6, 8, 9, 0xabc)).to_bytes(2, 'big') + u32() for _ in range(rng.randrange(3))),
+    payload = {PING: lambda: b'12345678', RST_STREAM: u32, WINDOW_UPDATE: u32, GOAWAY: lambda: u32() + u32() + b'x', PRIORITY: lambda: u32() + b'w',
+               PRIORITY_UPDATE: lambda: u32() + b'u=1',
+               PUSH_PROMISE: lambda: u32() + b'\x82', SETTINGS: lambda: b''.join(rng.choice((1, 2, 3, 4, 5, 6, 8, 9, 0xabc)).to_bytes(2, 'big') + u32()
+                                                                     for _ in range(rng.randrange(3))),
                HEADERS: lambda: [(b'x-t', b'1')], CONTINUATION: lambda: [(b'x-c', b'1')]}.get(kind, lambda: body_of(rng, rng.randrange(20)))()
     flags = rng.choice((0, 0, 1, 4, 5, 8, 32, 255))
     return [kind, flags, rng.choice((0, number, number, number + 2, 1, 2)) if kind not in (PING, SETTINGS, GOAWAY, PRIORITY_UPDATE) or rng.random() < 0.1 else 0, payload, None]
@@ -368,7 +374,8 @@ def make_h2(rng, out):
 
 def good_answer(rng):
     status = rng.choice((b'200 OK', b'200 OK', b'200 ', b'404 Not Found', b'500 x', b'204 No Content', b'304 Not Modified', b'302 Found', b'206 Partial Content'))
-    fields, rest = framed(rng, rng.sample([b'Date: Sun, 29 Nov 2026 10:00:00 GMT', b'Server: x', b'Set-Cookie: a=b', b'Set-Cookie: c=d', b'X-A: b', b'X-Bytes: \xe9', b'Content-Type: text/plain', b'Connection: close',
+    fields, rest = framed(rng, rng.sample([b'Date: Sun, 29 Nov 2026 10:00:00 GMT', b'Server: x', b'Set-Cookie: a=b', b'Set-Cookie: c=d', b'X-A: b', b'X-Bytes: \xe9',
+                                           b'Content-Type: text/plain', b'Connection: close',
                                            b'Connection: x-a', b'Keep-Alive: timeout=5', b'Trailer: X-T'], rng.choice((0, 1, 2, 3, 4))))
     interim = rng.choice((b'',) * 8 + (b'HTTP/1.1 100 Continue\r\n\r\n', b'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'))
     if not any(f.startswith((b'Content-Length', b'Transfer')) for f in fields):
@@ -399,7 +406,8 @@ def make_upstream(rng, out):
         frames = copied(rng.choice(parts))
     else:
         status = rng.choice((b'200', b'200', b'404', b'500', b'204', b'304'))
-        fields = [(b':status', status)] + rng.sample([(b'date', b'Sun, 29 Nov 2026 10:00:00 GMT'), (b'server', b'x'), (b'set-cookie', b'a=b'), (b'x-a', b'b'), (b'content-type', b'text/plain')], rng.randrange(4))
+        fields = [(b':status', status)] + rng.sample([(b'date', b'Sun, 29 Nov 2026 10:00:00 GMT'), (b'server', b'x'), (b'set-cookie', b'a=b'), (b'x-a', b'b'),
+            (b'content-type', b'text/plain')], rng.randrange(4))
         frames = message(rng, 1, fields)
         if out.method == b'HEAD' or status in (b'204', b'304'):
             frames = [[HEADERS, END_HEADERS | END_STREAM, 1, fields, None]]

@@ -33,7 +33,7 @@ class Neighbour(threading.Thread):
     def http1(self):
         with socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE) as sock:
             reader = raw_http.Reader(sock)
-            while not self.stopped:
+            while not self.stopped or not self.times:  # one at least, however short it was
                 target, began = f'/n/1.{self.host}.{len(self.times)}', time.monotonic()
                 sock.sendall(f'GET {target} HTTP/1.1\r\nHost: {self.host}\r\n\r\n'.encode())
                 answer = reader.answer()
@@ -41,7 +41,7 @@ class Neighbour(threading.Thread):
 
     def http2(self):
         with raw_h2.Client(self.port) as client:
-            while not self.stopped:
+            while not self.stopped or not self.times:  # one at least, however short it was
                 target, began = f'/n/2.{self.host}.{len(self.times)}', time.monotonic()
                 answer = client.request(target, self.host)
                 self.judge(target, answer.status if answer.ended else None, answer.body, began)
@@ -59,7 +59,8 @@ def main():
         one.join(PATIENCE)
     times = sorted(t for one in all_of_them for t in one.times)
     at = lambda part: round(1000 * times[min(len(times) - 1, int(part * len(times)))], 2) if times else None
-    print(json.dumps({'answers': len(times), 'wrong': [w for one in all_of_them for w in one.wrong], 'alive': all(one.times for one in all_of_them), 'p50_ms': at(0.5), 'p99_ms': at(0.99), 'max_ms': at(1)}), flush=True)
+    wrong = [w for one in all_of_them for w in one.wrong]
+    print(json.dumps({'answers': len(times), 'wrong': wrong, 'alive': all(one.times for one in all_of_them), 'p50_ms': at(0.5), 'p99_ms': at(0.99), 'max_ms': at(1)}), flush=True)
 
 
 if __name__ == '__main__':

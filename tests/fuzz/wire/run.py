@@ -135,7 +135,8 @@ class Field:
         if 'Sanitizer' in report or 'runtime error:' in report:
             world.flag('worker', None, report[max(0, report.find('Sanitizer') - 200):][:3000])
         del neighbours['wrong'], neighbours['alive']
-        line = {'kind': kind, 'seed': seed, 'inputs': run.done, 'seconds': round(seconds, 1), **{k: v for k, v in sorted(world.counts.items())}, 'neighbours': neighbours, 'worker_growth_kib': self.memory() - before}
+        line = {'kind': kind, 'seed': seed, 'inputs': run.done, 'seconds': round(seconds, 1), **dict(sorted(world.counts.items())),
+                'neighbours': neighbours, 'worker_growth_kib': self.memory() - before}
         return line, world.wrong
 
     def __enter__(self):
@@ -154,7 +155,10 @@ def fuzz(kinds, seeds, count, indices=None, tell=print):
             for kind in kinds:
                 line, wrong = field.fuzz(kind, seed, (inputs.make(kind, seed, i) for i in indices or range(count)))
                 tell(json.dumps(line))
-                out += [f'{what}: {name}: {detail}' for what, name, detail in wrong]
+                found = [f'{what}: {name}: {detail}' for what, name, detail in wrong]
+                for one in found[:50]:
+                    tell(f'wrong: {one}')
+                out += found
     return out
 
 
@@ -171,8 +175,6 @@ def main():
         for i in o.index:
             print(inputs.make(kinds[0], seeds[0], i))
     wrong = fuzz(kinds, seeds, o.count, o.index, lambda text: print(text, flush=True))
-    for one in wrong[:200]:
-        print('FAIL:', one)
     print(f'{len(wrong)} wrong')
     sys.exit(1 if wrong else 0)
 

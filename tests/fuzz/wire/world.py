@@ -4,7 +4,8 @@ import itertools
 import zlib
 
 # What the gateway says of its own of every request, and what frames it.
-OWN = {b'x-forwarded-for', b'x-forwarded-proto', b'x-forwarded-host', b'x-forwarded-port', b'x-real-ip', b'x-request-id', b'forwarded', b'host', b'content-length', b'transfer-encoding', b'te', b'connection', b'upgrade'}
+OWN = {b'x-forwarded-for', b'x-forwarded-proto', b'x-forwarded-host', b'x-forwarded-port', b'x-real-ip', b'x-request-id', b'forwarded', b'host', b'content-length',
+       b'transfer-encoding', b'te', b'connection', b'upgrade'}
 OWN_OF_ANSWERS = {b'date', b'content-length', b'transfer-encoding', b'connection'}
 NEIGHBOUR = b'/n/'
 
