@@ -209,9 +209,9 @@ class Reader:
         try:
             content = self.unpad(flags, payload)
         except Wrong:
-            if self.written or not (stream.wrong or stream.ended or stream.doubt):
+            if self.written or not (stream.wrong or stream.ended or stream.reset is not None or stream.doubt or self.doubt):
                 raise
-            self.doubt = True  # it was reset, and what follows may be passed over unread (RFC 9113 5.1)
+            self.doubt = True  # it is over, or was reset, and what follows may be passed over unread (RFC 9113 5.1)
             return
         stream.window -= len(payload)
         if self.written and (self.window < 0 or stream.window < 0):
@@ -258,9 +258,11 @@ class Reader:
             if number <= self.last:
                 if self.written:
                     raise Wrong(f'stream {number} is opened behind {self.last}')
-                self.doubt = True
-            self.last = max(self.last, number)
+                self.doubt = True  # far behind it may have been forgotten that nobody opened it
             self.streams[number] = Stream(number, self.initial)
+            if number < self.last:
+                self.fault(self.streams[number], f'opened behind {self.last}')
+            self.last = max(self.last, number)
         elif not self.server:
             self.stream(number, 'HEADERS')
         self.streams[number].doubt |= doubt

@@ -194,7 +194,7 @@ class Hostile:
             model.end()
         conn.spoiled = (input, model)
         self.attempts[message.target].append(Attempt(model))
-        self.say(conn, list(input.pieces), input.how)
+        self.say(conn, list(input.pieces), input.how, input.index)
 
     def h2(self, conn, stream):
         if conn.leaving:
@@ -221,22 +221,23 @@ class Hostile:
         conn.reader.max_frame, conn.reader.decoder.most, conn.reader.window = 1 << 24, 1 << 32, 1 << 40
         conn.model.feed(b''.join(input.pieces))
         self.attempts[stream.target].append(Attempt(conn.model, stream.id))
-        self.say(conn, list(input.pieces), input.how)
+        self.say(conn, list(input.pieces), input.how, input.index)
 
-    def say(self, conn, pieces, how):
+    def say(self, conn, pieces, how, index):
         conn.saying = False
         if pieces:
             conn.write(pieces.pop(0))
             conn.saying = bool(pieces)
             if pieces:
-                self.loop.later(0.001, lambda: self.say(conn, pieces, how))
+                self.loop.later(0.001, lambda: self.say(conn, pieces, how, index))
                 return
         if how == 'close':
             conn.shut()
         elif how == 'reset':
             conn.reset()
         else:
-            self.loop.later(2.5, conn.close)
+            # Some outlast the gateway's patience; the others give way, or all that is asked would meet such connections. A reset: a FIN could complete an answer.
+            self.loop.later(2.5 if index % 8 == 0 else 0.3, conn.reset)
 
 
 def hostile_h2(loop, sock, world, hostile):
