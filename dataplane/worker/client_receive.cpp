@@ -123,6 +123,8 @@ void ClientConnection::process(http::Bytes in) {
   if (!in.empty()) stash(in);
   in_hand_ = 0;
   if (tunnel_ && eof_) tunnel_input_ended();
+  // What was read ahead is no whole request, and nothing follows it. Answers before it go out first.
+  else if (eof_ && wants_input() && (request_ == nullptr || transport_->pending() == 0)) at_eof();
   if (state_ != State::open) return;
   set_interest();
   rearm();

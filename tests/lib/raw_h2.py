@@ -451,8 +451,8 @@ class Connection:
         self.close()
 
 
-def connect(port, address='127.0.0.1', tls=None, receive_buffer=None):
-    """A socket; tls: the name to ask for, certificates are not looked at, ALPN h2."""
+def connect(port, address='127.0.0.1', tls=None, receive_buffer=None, alpn='h2'):
+    """A socket; tls: the name to ask for, certificates are not looked at."""
     sock = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
     if receive_buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -462,9 +462,9 @@ def connect(port, address='127.0.0.1', tls=None, receive_buffer=None):
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(['h2'])
+        context.set_alpn_protocols([alpn])
         sock = context.wrap_socket(sock, server_hostname=tls)
-        if sock.selected_alpn_protocol() != 'h2':
+        if sock.selected_alpn_protocol() != alpn:
             raise Ended(f'ALPN chose {sock.selected_alpn_protocol()}')
     return sock
 

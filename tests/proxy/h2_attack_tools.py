@@ -1,5 +1,4 @@
 """What the attacks of h2_attacks_test.py are made with: a good upstream, a well-behaved neighbour, an attacker whose frames are its own affair."""
-import socket
 import struct
 import threading
 import time
@@ -54,9 +53,9 @@ class Origin(raw_http.RawUpstream):
 class Neighbour(threading.Thread):
     """Asks all the time, one request after the other; every failure is told. Looks at the worker's memory between them."""
 
-    def __init__(self, host, port, hosts, pids):
+    def __init__(self, world, hosts, pids):
         super().__init__(daemon=True)
-        self.host, self.port, self.hosts, self.pids = host, port, hosts, pids
+        self.world, self.hosts, self.pids = world, hosts, pids
         self.done, self.failures, self.peak, self.stopped = 0, [], 0, False
 
     def memory(self):
@@ -68,7 +67,8 @@ class Neighbour(threading.Thread):
 
     def run(self):
         try:
-            with Client(self.port, self.host) as h2, socket.create_connection((self.host, self.port), timeout=PATIENCE) as h1:
+            world = self.world
+            with Client(world.port, world.host, world.tls) as h2, raw_h2.connect(world.port, world.host, world.tls, alpn='http/1.1') as h1:
                 reader = raw_http.Reader(h1)
                 while not self.stopped:
                     for host in self.hosts:
@@ -96,7 +96,7 @@ class Attacker(raw_h2.Connection):
     """Reads only what it has to: whether it is answered, and whether it is told to go."""
 
     def __init__(self, world, more=(), start=True, receive_buffer=None):
-        super().__init__(raw_h2.connect(world.port, world.host, receive_buffer=receive_buffer), start=start, more=more)
+        super().__init__(raw_h2.connect(world.port, world.host, world.tls, receive_buffer), start=start, more=more)
         self.answered, self.resets, self.id = 0, {}, 1
 
     def step(self, seconds=PATIENCE):
@@ -165,5 +165,6 @@ class Attacker(raw_h2.Connection):
 class World:
     """What the attacks are run against."""
 
-    def __init__(self, host, port, origin, hostile=None):
-        self.host, self.port, self.origin, self.hostile = host, port, origin, hostile
+    def __init__(self, host, port, origin, hostile=None, tls=None):
+        """tls: the name to ask for."""
+        self.host, self.port, self.origin, self.hostile, self.tls = host, port, origin, hostile, tls

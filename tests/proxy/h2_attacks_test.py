@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What an HTTP/2 client, or an HTTP/2 upstream, may do to hurt the gateway, each for a moment and with a bound. During every attack a well-behaved neighbour, on HTTP/2
+"""What an HTTP/2 client (in the clear and over TLS), or an HTTP/2 upstream, may do to hurt the gateway, each for a moment and with a bound. During every attack a well-behaved neighbour, on HTTP/2
 and HTTP/1.1 connections of its own to the same worker, gets all its answers and keeps its connections; the worker's memory stays within a bound; the attacker is
 disconnected or answered where it must be. One attack only: H2_ATTACK=NAME. Against something that runs already: H2_GATEWAY=HOST:PORT (it must send a.example to
 127.0.0.1:H2_UPSTREAM; only the clients' attacks)."""
 import os
 import sys
+import tempfile
 import time
 import unittest
 
@@ -14,10 +15,11 @@ sys.path.insert(0, os.path.join(HERE, '..'))
 from h2_attack_tools import Fail, MiB, Neighbour, Origin, World  # noqa: E402
 from h2_client_attacks import ATTACKS  # noqa: E402
 from h2_upstream_attacks import UPSTREAM, attack_from_upstream  # noqa: E402
-from lib.gateway import CLASS, PATIENCE, SLOW, Gateway, ingress, route, service  # noqa: E402
+from lib.gateway import CLASS, PATIENCE, SLOW, Gateway, ingress, make_certificate, route, service, tls_secret  # noqa: E402
 from lib.raw_h2 import Ended, Malformed, Upstream  # noqa: E402
 
 GROWTH = int(64 * MiB * SLOW)  # of a worker by one attack; sanitizers keep what was freed
+OF_TIME = {'half-frames', 'slow-preface', 'dripping-bodies'}  # they wait for a deadline, which is the same over TLS
 CONFIG = 'timeouts: {requestHeader: 2s, requestBodyIdle: 2s}'
 
 
@@ -55,7 +57,7 @@ class H2Attacks(unittest.TestCase):
             if wanted and name != wanted:
                 continue
             if neighbour is None or not neighbour.is_alive():
-                neighbour = Neighbour(world.host, world.port, hosts, pids)
+                neighbour = Neighbour(world, hosts, pids)
                 neighbour.start()
                 while neighbour.done < 8 and neighbour.is_alive():
                     time.sleep(0.005)
@@ -85,6 +87,15 @@ class H2Attacks(unittest.TestCase):
             with Gateway([CLASS] + service('origin', [origin.port]) + [ingress('a', 'a.example', 'origin')], config=CONFIG) as gateway:
                 world = World('127.0.0.1', gateway.http, origin)
                 self.run_against(gateway, runs(world), world, ['a.example'])
+
+    @unittest.skipIf('H2_GATEWAY' in os.environ, 'in the clear')
+    def test_of_clients_over_tls(self):
+        """Records are read ahead and written in pieces of their own: what is held back, and what is closed, is another layer's affair. The neighbour speaks TLS, too."""
+        with tempfile.TemporaryDirectory(prefix='sluice-test.') as work, Origin() as origin:
+            objects = [CLASS, tls_secret('a-cert', *make_certificate(work, 'a.example'))] + service('origin', [origin.port]) + [ingress('a', 'a.example', 'origin', tls='a-cert')]
+            with Gateway(objects, https=True, config=CONFIG) as gateway:
+                world = World('127.0.0.1', gateway.https, origin, tls='a.example')
+                self.run_against(gateway, {f'{name}-over-tls': (lambda f=f: f(world)) for name, f in ATTACKS.items() if name not in OF_TIME}, world, ['a.example'])
 
     @unittest.skipIf('H2_GATEWAY' in os.environ, 'only clients')
     def test_of_upstreams(self):

@@ -225,9 +225,14 @@ Step RequestReader::next(Bytes in, Arena& arena, RequestHead& head, const Limits
     state_ = State::head;
   }
   Step step = read_head(in, arena, head, limits);
-  if (step.event == Event::error) {
-    clear(head);
-    return step;
+  if (step.event != Event::head) {
+    if (step.event == Event::error) clear(head);
+    // RFC 9110 9.3.2: the answer to HEAD has no content, whatever else is wrong with the request or missing.
+    if (std::string_view(in.data(), in.size()).starts_with("HEAD ")) {
+      head.method = Method::head;
+      head.method_name = name_of(Method::head);
+    }
+    if (step.event == Event::error) return step;
   }
   step.consumed += skipped;
   return step;

@@ -201,11 +201,15 @@ Reason HeadReader::set_host(RequestHead& head) {
 }
 
 Reason HeadReader::finish(RequestHead& head, bool end, bool extended_connect) {
+  // Before all else: the answer to HEAD has no content, whatever is wrong with the request (RFC 9110 9.3.2).
+  const bool named = method_.seen && chars::is_token(method_.value);
+  if (named) {
+    head.method_name = method_.value;
+    head.method = method_of(method_.value);
+  }
   if (reason_ != Reason::none) return reason_;
-  if (status_.seen || !method_.seen || !chars::is_token(method_.value)) return Reason::bad_method;
+  if (status_.seen || !named) return Reason::bad_method;
   head.version = Version::http2;
-  head.method_name = method_.value;
-  head.method = method_of(method_.value);
   if (Reason reason = take_fields(head.fields, true); reason != Reason::none) return reason;
   const bool connect = head.method == Method::connect;
   if (protocol_.seen) {

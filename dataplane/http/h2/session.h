@@ -38,6 +38,7 @@ enum class ErrorCode : uint32_t {
   protocol_error = 1,
   internal_error = 2,
   stream_closed = 5,
+  frame_size_error = 6,
   refused_stream = 7,
   cancel = 8,
   enhance_your_calm = 11,

@@ -56,6 +56,7 @@ bool Session::is_over(int32_t id) const {
 // What nghttp2 says nothing about.
 void Session::watch(const FrameHeader& frame) {
   constexpr uint8_t kLastKnown = NGHTTP2_CONTINUATION;
+  constexpr uint32_t kMostPayload = 16384;  // what we announce: the default
   if (dead_) return;
   bool fine = true;
   in_block_ = frame.type == NGHTTP2_HEADERS || frame.type == NGHTTP2_CONTINUATION;
@@ -72,6 +73,8 @@ void Session::watch(const FrameHeader& frame) {
     if (frame.stream == 0 || frame.depends_on == frame.stream) return die(ErrorCode::protocol_error);
     fine = glitch(Glitch::priority);
   } else if (frame.type == NGHTTP2_CONTINUATION) {
+    // RFC 9113 4.2: nghttp2 sees to the size of every frame but these.
+    if (frame.length > kMostPayload) return die(ErrorCode::frame_size_error);
     fine = glitch(Glitch::continuation);
   } else if (frame.type > kLastKnown && frame.type != NGHTTP2_PRIORITY_UPDATE) {
     fine = glitch(Glitch::unknown_frame);

@@ -80,6 +80,27 @@ TEST_F(ConnectionTest, HalfClosedClientsGetTheirAnswers) {
   EXPECT_EQ(rig.context.connection_count, 0u);
 }
 
+// What was read ahead while the answer was under way.
+TEST_F(ConnectionTest, NoWholeRequestBehindTheLastEndsToo) {
+  for (const char* rest : {"\r\n", "GET / HT", "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nab"}) {
+    Client client = rig.connect();
+    client.send(std::string(kGet) + rest);
+    client.finish();
+    ASSERT_TRUE(rig.until([&] { return client.ended(); })) << rest;
+    EXPECT_EQ(count(client.received(), "HTTP/1.1 "), 1u) << client.received();
+    EXPECT_EQ(count(client.received(), "hello"), 1u);
+    EXPECT_TRUE(rig.until([&] { return rig.context.connection_count == 0; }));
+  }
+}
+
+TEST_F(ConnectionTest, ARefusedHeadHasNoBody) {
+  Client client = rig.connect();
+  client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\nContent-Length: x\r\n\r\n");
+  ASSERT_TRUE(rig.until([&] { return client.ended(); }));
+  EXPECT_TRUE(client.received().starts_with("HTTP/1.1 400 "));
+  EXPECT_TRUE(client.received().ends_with("\r\n\r\n")) << client.received();
+}
+
 TEST_F(ConnectionTest, HalfARequestIsNoRequest) {
   Origin silent(rig.reactor, [](const std::string&) { return std::string(); });
   rig.add_cluster("ns/silent:80", {silent.port()});

@@ -488,6 +488,23 @@ TEST(RequestReader, ErrorsAreFinal) {
   EXPECT_EQ(again.error.reason, Reason::bare_cr_lf);
 }
 
+// RFC 9110 9.3.2: its answer has no content, so whoever answers has to know.
+TEST(RequestReader, ARefusedHeadIsStillHead) {
+  const char* const bad[] = {"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+                             "HEAD / HTTP/1.1\r\nHost : a\r\n\r\n", "HEAD /\n", "\r\nHEAD / HTTP/3.0\r\n\r\n"};
+  for (const char* in : bad) {
+    for (const size_t step : {0, 1, 3}) {
+      RequestRun run(in, step);
+      EXPECT_NE(run.word(), "none") << in;
+      EXPECT_EQ(run.head.method, Method::head) << in;
+      EXPECT_EQ(run.head.method_name, "HEAD") << in;
+    }
+  }
+  EXPECT_EQ(RequestRun("HEAD / HTTP/1.1\r\nHost: a").head.method, Method::head);  // and never more of it
+  RequestRun other("HEADS / HTTP/1.1\r\nHost : a\r\n\r\n");
+  EXPECT_EQ(other.head.method, Method::get);
+}
+
 TEST(RequestReader, NothingMoreAfterTheEnd) {
   RequestRun run(get("/"));
   const std::string more = get("/next");

@@ -54,6 +54,14 @@ class Http2Requests : public testing::Test {
   bool incremental = false;
 };
 
+// RFC 9110 9.3.2: its answer has no content, so whoever answers has to know.
+TEST_F(Http2Requests, ARefusedHeadIsStillHead) {
+  Section section = with(get({}), many(101));
+  section[0].second = "HEAD";
+  EXPECT_EQ(read(section), Reason::too_many_headers);
+  EXPECT_EQ(head.method, Method::head);
+}
+
 TEST_F(Http2Requests, Whole) {
   Section section = get({{"accept", "*/*"}, {"x-empty", ""}, {"x-obs", "caf\xC3\xA9"}});
   section[3].second = "/a/./b?q=1";

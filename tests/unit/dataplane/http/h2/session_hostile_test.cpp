@@ -219,6 +219,9 @@ TEST_P(Http2Hostile, BrokenFraming) {
     int64_t goaway;
   } const cases[] = {
       {"4.2 too long", frame(kData, 0, 1, std::string(16385, 'x')), kFrameSize},
+      {"4.2 CONTINUATION too long",
+       frame(kHeaders, 0, 1, block(kGet)) + frame(kContinuation, kEndHeaders, 1, std::string(16385, '\x82')),
+       kFrameSize},
       {"4.3 no compression", frame(kHeaders, kEndHeaders, 1, "\xFF\xFF\xFF\xFF\xFF\xFF"), kCompression},
       {"6.2 no CONTINUATION", frame(kHeaders, 0, 1, block(kGet)) + frame(kPing, 0, 0, ping), kProtocolError},
       {"6.2 padding", frame(kHeaders, kEndHeaders | kPadded, 1, "\x7F" + block(kGet)), kProtocolError},
