@@ -182,6 +182,12 @@ constexpr OptionRow kRows[] = {
         "tunnelIdle", tunnel_idle, 1, "1h",
         "After an upgrade (WebSocket) both connections are closed when no byte came either way for this long. Also the "
         "longest silence of either side of a gRPC call."),
+    SLUICE_TIMEOUT(
+        "queueDelay", queue_delay, 0, "20ms",
+        "How long what has arrived may wait for its worker's turn, standing, before new requests are answered 503 "
+        "(overload): of standard routes a growing share from here on, all of them at twice this; of sheddable ones "
+        "from "
+        "a quarter of it, of critical ones from 25 times as much. 0: as long as it takes."),
     OptionRow{
         "timeouts.drain", ValueType::duration, "30s",
         "Grace period of a shutdown: streams may end, then connections are closed, WebSockets with a Close (1001).",

@@ -18,6 +18,7 @@ Context::Context(net::Reactor& on, shared::CounterPage& page, const shared::Tick
 
 void Context::configure(const ir::RouteTable& table) {
   read_settings(table, settings);
+  overload.set_queue_delay(settings.queue_delay_ms);
   // A head and what is behind it have to fit beside each other.
   const size_t head = size_t{settings.limits.header_bytes} + settings.limits.request_line;
   const size_t wanted = std::max(kReadBuffer, head + kReadBuffer / 2);

@@ -20,6 +20,7 @@ bool DelayProbe::open() {
 
 void DelayProbe::send() {
   const uint64_t one = 1;
+  if (overload_.short_delay_us() == UINT64_MAX) return;
   if (!under_way() && fd_ && ::write(fd_.get(), &one, sizeof one) == sizeof one) sent_ns_ = monotonic_ns();
 }
 
@@ -31,7 +32,7 @@ void DelayProbe::on_event(uint32_t) {
   sent_ns_ = 0;
   overload_.waited(now / 1'000'000, waited_us);
   // While it is long the next reading follows at once.
-  if (waited_us > DelayShedding::kBands.front().from_us / 2) send();
+  if (waited_us > overload_.short_delay_us()) send();
 }
 
 }  // namespace sluice::worker

@@ -20,10 +20,19 @@ constexpr uint32_t share_of(const DelayShedding::Band& band, uint64_t delay_us) 
 }
 }  // namespace
 
+void DelayShedding::set_queue_delay(uint32_t ms) {
+  bands_ = bands_of(ms);
+  if (!off()) return;
+  shares_ = {};
+  standing_ = false;
+  longest_us_ = 0;
+}
+
 void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
+  if (off()) return;
   pass(now_ms);
   last_ms_ = now_ms;
-  if (delay_us <= kBands.front().from_us) {
+  if (delay_us <= bands_.front().from_us) {
     long_since_ms_ = 0;
     long_readings_ = 0;
   } else {
@@ -34,7 +43,7 @@ void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
   }
   if (!standing_) return;
   longest_us_ = std::max(longest_us_, delay_us);
-  for (size_t i = 0; i < kPriorities; ++i) shares_[i] = share_of(kBands[i], delay_us);
+  for (size_t i = 0; i < kPriorities; ++i) shares_[i] = share_of(bands_[i], delay_us);
 }
 
 void DelayShedding::pass(uint64_t now_ms) {

@@ -27,11 +27,20 @@ class DelayShedding {
   struct Band {
     uint64_t from_us, whole_us;
   };
-  // Twice the delay is about the longest wait of a request: with `standard` shed it is below 50 ms still. Critical
-  // requests wait rather than fail, up to what clients bear.
-  static constexpr std::array<Band, kPriorities> kBands = {Band{5'000, 20'000}, Band{20'000, 40'000},
-                                                           Band{500'000, 2'000'000}};
+  using Bands = std::array<Band, kPriorities>;
+  // Around the delay from which `standard` requests are shed. Twice the delay is about the longest wait of a request:
+  // by default, with `standard` shed, it is below 50 ms still. Critical requests wait rather than fail, up to what
+  // clients bear.
+  [[nodiscard]] static constexpr Bands bands_of(uint32_t queue_delay_ms) {
+    const uint64_t us = uint64_t{queue_delay_ms} * 1000;
+    return {Band{us / 4, us}, Band{us, 2 * us}, Band{25 * us, 100 * us}};
+  }
+  static constexpr Bands kBands = bands_of(20);
 
+  // Milliseconds; 0: nothing is ever shed.
+  void set_queue_delay(uint32_t ms);
+  [[nodiscard]] const Bands& bands() const { return bands_; }
+  [[nodiscard]] bool off() const { return bands_.back().whole_us == 0; }
   // An event has waited so long. `now_ms`: monotonic.
   void reading(uint64_t now_ms, uint64_t delay_us);
   // Time goes on, perhaps without readings: without them for half a second nothing waits.
@@ -54,6 +63,7 @@ class DelayShedding {
   static constexpr uint32_t kLeastReadings = 4;
   static constexpr uint64_t kSilentMs = 500;
 
+  Bands bands_ = kBands;
   std::array<uint32_t, kPriorities> shares_{}, owed_{};
   uint64_t long_since_ms_ = 0;  // of the readings in a row that are long; 0 = the last one was not
   uint64_t last_long_ms_ = 0, last_ms_ = 0;

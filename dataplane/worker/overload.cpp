@@ -19,18 +19,20 @@ uint64_t part_of(uint64_t used, uint64_t limit) {
 }
 }  // namespace
 
-// Of a delay, in milliseconds, the level only tells what delay_shedding.h does.
-constexpr Overload::Step Overload::step_of(Priority priority) {
-  const uint64_t from = DelayShedding::kBands[static_cast<size_t>(priority)].from_us / 1000;
-  return {from, from / 2};
-}
-
 //                   normal  no_keep_alive  shed_sheddable  shed_standard  refuse      reset
-const std::array<Overload::Steps, static_cast<size_t>(Resource::kCount)> Overload::kSteps = {{
-    {{{}, {850, 800}, {880, 830}, {910, 860}, {940, 890}, {970, 920}}},
-    {{{}, {900, 850}, {}, {}, {}, {}}},
-    {{{}, {}, step_of(Priority::sheddable), step_of(Priority::standard), {}, {}}},
-}};
+const Overload::Steps Overload::kMemorySteps = {{{}, {850, 800}, {880, 830}, {910, 860}, {940, 890}, {970, 920}}};
+const Overload::Steps Overload::kConnectionSteps = {{{}, {900, 850}, {}, {}, {}, {}}};
+
+Overload::Steps Overload::steps_of(Resource resource) const {
+  if (resource == Resource::memory) return kMemorySteps;
+  if (resource == Resource::connections) return kConnectionSteps;
+  // Of a delay, in milliseconds, the level only tells what delay_shedding.h does.
+  const auto step = [this](Priority priority) {
+    const uint64_t from = delay_.bands()[static_cast<size_t>(priority)].from_us / 1000;
+    return Step{from, from / 2};
+  };
+  return {{{}, {}, step(Priority::sheddable), step(Priority::standard), {}, {}}};
+}
 
 std::string_view name_of(Level level) {
   static constexpr std::string_view kNames[] = {"normal",        "no_keep_alive", "shed_sheddable",
@@ -49,7 +51,7 @@ bool Overload::Ladder::update(const Steps& steps, uint64_t value, uint64_t now_m
   for (size_t i = 1; i < kLevels; ++i) {
     if (steps[i].enter != 0 && value >= steps[i].enter) wanted = i;
   }
-  if (wanted >= present || value >= steps[present].leave) {
+  if (wanted >= present || value >= std::max<uint64_t>(1, steps[present].leave)) {
     calm_since_ms = 0;
     level = static_cast<Level>(std::max(wanted, present));
     return wanted > present;
@@ -75,7 +77,8 @@ bool Overload::update(const Load& load) {
       delay_ms_,
   };
   bool changed = false;
-  for (size_t i = 0; i < values.size(); ++i) changed |= ladders_[i].update(kSteps[i], values[i], load.now_ms);
+  for (size_t i = 0; i < values.size(); ++i)
+    changed |= ladders_[i].update(steps_of(static_cast<Resource>(i)), values[i], load.now_ms);
 
   const Level held = std::max(level(Resource::memory), level(Resource::connections));
   ends_keep_alive_ = held >= Level::no_keep_alive;
@@ -85,7 +88,7 @@ bool Overload::update(const Load& load) {
   if (by_memory < Level::refuse) refusing_since_ms_ = 0;
   else if (refusing_since_ms_ == 0) refusing_since_ms_ = load.now_ms;
   const bool long_refused = by_memory == Level::refuse && load.now_ms - refusing_since_ms_ >= kMostRefusingMs;
-  const uint64_t goal = memory.limit / kWhole * kSteps[0][static_cast<size_t>(Level::no_keep_alive)].leave;
+  const uint64_t goal = memory.limit / kWhole * kMemorySteps[static_cast<size_t>(Level::no_keep_alive)].leave;
   const bool resets = by_memory == Level::reset || long_refused;
   excess_ = resets && memory.used + reserve > goal ? memory.used + reserve - goal : 0;
   return changed;

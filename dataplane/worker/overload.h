@@ -3,10 +3,11 @@
 //
 //   level           memory  others            what happens from here on
 //   no_keep_alive   85 %    connections 90 %  connections end with their next answer, idle ones soon
-//   shed_sheddable  88 %    delay 5 ms        new requests of class `sheddable` get 503 and Retry-After
-//   shed_standard   91 %    delay 20 ms       those of class `standard` too
+//   shed_sheddable  88 %    delay 5 ms *      new requests of class `sheddable` get 503 and Retry-After
+//   shed_standard   91 %    delay 20 ms *     those of class `standard` too
 //   refuse          94 %                      new connections are reset at once
 //   reset           97 %                      what holds most is reset, down to 80 %; all new requests get 503
+//   * timeouts.queueDelay and a quarter of it
 //
 // Who is refused for 5 s is not left to wait for the last level: what holds most is reset then, too.
 // Of a small limit of memory earlier, by what one batch of events may add (kBatchBytes, at most a sixteenth of it). Up
@@ -49,6 +50,12 @@ class Overload {
   static constexpr uint64_t kBatchBytes = uint64_t{16} << 20;
   // True: a level has changed.
   bool update(const Load& load);
+  // timeouts.queueDelay in milliseconds; 0: delays do not count.
+  void set_queue_delay(uint32_t ms) { delay_.set_queue_delay(ms); }
+  // A delay that nobody need look into; UINT64_MAX: none is worth a look.
+  [[nodiscard]] uint64_t short_delay_us() const {
+    return delay_.off() ? UINT64_MAX : delay_.bands().front().from_us / 2;
+  }
   // What an event has just waited for its turn; as often as it is known.
   void waited(uint64_t now_ms, uint64_t delay_us) { delay_.reading(now_ms, delay_us); }
   [[nodiscard]] Level level(Resource resource) const { return ladders_[static_cast<size_t>(resource)].level; }
@@ -70,13 +77,13 @@ class Overload {
     uint64_t enter = 0, leave = 0;  // enter 0: this resource has no such level
   };
   using Steps = std::array<Step, kLevels>;
-  static constexpr Step step_of(Priority priority);
+  [[nodiscard]] Steps steps_of(Resource resource) const;
   struct Ladder {
     Level level = Level::normal;
     uint64_t calm_since_ms = 0;  // 0 = not calm
     bool update(const Steps& steps, uint64_t value, uint64_t now_ms);
   };
-  static const std::array<Steps, static_cast<size_t>(Resource::kCount)> kSteps;
+  static const Steps kMemorySteps, kConnectionSteps;
 
   std::array<Ladder, static_cast<size_t>(Resource::kCount)> ladders_;
   DelayShedding delay_;

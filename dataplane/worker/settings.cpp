@@ -52,6 +52,7 @@ void read_settings(const ir::RouteTable& table, Settings& to) {
     to.request_ms = timeouts->request();
     to.tls_handshake_ms = timeouts->tls_handshake();
     to.tunnel_idle_ms = timeouts->tunnel_idle();
+    to.queue_delay_ms = timeouts->queue_delay();
   }
   if (const ir::LimitSettings* limits = from->limits(); limits != nullptr) {
     to.limits = {limits->header_bytes(), limits->header_count(), limits->request_line()};

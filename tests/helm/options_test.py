@@ -13,7 +13,7 @@ from helm import chart  # noqa: E402
 from lib.gateway import BIN  # noqa: E402
 
 POSITIVE = ('requestHeader', 'requestBodyIdle', 'keepAlive', 'upstreamConnect', 'upstreamResponse', 'tlsHandshake', 'upstreamIdle', 'tunnelIdle')
-TIMEOUTS = POSITIVE + ('request', 'drain')
+TIMEOUTS = POSITIVE + ('request', 'queueDelay', 'drain')
 
 
 def every(keys, value):

@@ -12,7 +12,7 @@
      running Pods with their old options, and new Pods do not start. */}}
 {{- define "sluice.checkOptions" -}}
 {{- range $key, $text := .Values.timeouts -}}
-{{- $least := ternary 0 1 (has $key (list "request" "drain")) -}}
+{{- $least := ternary 0 1 (has $key (list "request" "queueDelay" "drain")) -}}
 {{- $given := include "sluice.milliseconds" $text | int64 -}}
 {{- if or (lt $given (int64 $least)) (gt $given 86400000) -}}
 {{- fail (printf "timeouts.%s: %v is not between %s and 24h" $key $text (ternary "0s" "1ms" (eq $least 0))) -}}

@@ -126,6 +126,30 @@ TEST(DelayShedding, TheLongestIsToldOnce) {
   EXPECT_EQ(d.shedding.take_longest_ms(), 0u);
 }
 
+TEST(DelayShedding, TheBandsFollowTheQueueDelay) {
+  Delays d;
+  d.shedding.set_queue_delay(200);
+  d.read(50'001, 400);
+  d.read(200'000);
+  EXPECT_EQ(d.shares(), (Shares{kAll, 0, 0}));
+  d.read(300'000);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll / 2, 0}));
+  d.read(10'000'000);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll / 3}));
+}
+
+TEST(DelayShedding, WithoutAQueueDelayNothingIsShed) {
+  Delays d;
+  d.stand();
+  d.read(1'000'000);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll / 3}));
+  d.shedding.set_queue_delay(0);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0})) << "at once";
+  d.read(3'600'000'000, 1000);
+  EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
+  EXPECT_EQ(d.shedding.take_longest_ms(), 0u);
+}
+
 // Work comes at `load` times what can be done, a refusal costs a tenth of an answer; a cycle of the loop does what came
 // during the one before. The delay comes to rest where what is admitted can be done.
 TEST(DelayShedding, TheDelayComesToRestBelowTheEndOfTheBand) {

@@ -39,6 +39,16 @@ TEST(WorkerSettings, ConnectionsAreTheKernelsUnlessEven) {
   EXPECT_TRUE(read(table).even_connections);
 }
 
+TEST(WorkerSettings, AQueueDelayOfNoneIsKept) {
+  ir::RouteTableT table;
+  EXPECT_EQ(read(table).queue_delay_ms, 20u);
+  table.settings = std::make_unique<ir::SettingsT>();
+  table.settings->timeouts = std::make_unique<ir::TimeoutSettingsT>();
+  EXPECT_EQ(read(table).queue_delay_ms, 20u);
+  table.settings->timeouts->queue_delay = 0;
+  EXPECT_EQ(read(table).queue_delay_ms, 0u);
+}
+
 TEST(WorkerSettings, Http2AndBodyRateAreCopied) {
   ir::RouteTableT table;
   table.settings = std::make_unique<ir::SettingsT>();
