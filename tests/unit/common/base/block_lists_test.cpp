@@ -28,7 +28,7 @@ TEST(BlockLists, EachSizeHasAClassThatHoldsIt) {
 // What is kept at the end is lost, and sanitizers say so: nothing uses the lists under them.
 #ifndef __SANITIZE_ADDRESS__
 TEST(BlockLists, WhatIsGivenBackIsTakenAgain) {
-  BlockLists lists(1 << 20);
+  BlockLists lists(size_t{64} << 20u);
   std::set<void*> blocks;
   for (size_t size = 1; size < 40'000; size += 97) {
     void* const block = lists.take(size);
