@@ -500,6 +500,14 @@ def oversized_frame(world):
 
 
 @attack
+def oversized_continuation(world):
+    """One large frame instead of many; a good one but for its size."""
+    with Attacker(world) as a:
+        a.push(headers(1, GET, whole=False) + frame(CONTINUATION, END_HEADERS, 1, hpack.literal(b'x-a', b'y' * 20000)))
+        a.must_end()
+
+
+@attack
 def oversized_headers(world):
     with Attacker(world) as a:
         a.push(headers(1, GET + hpack.literal(b'x-a', b'y' * 70000)))

@@ -316,6 +316,11 @@ class Reader:
         if stream.fields is not None:
             if pseudo or not end:
                 raise Malformed(f'trailers {fields}, end {end}')
+            # RFC 9110 6.5.1: none of them may be sent there; who gets one may refuse or drop it.
+            if any(n in (b'content-length', b'host', b'trailer') for n, _ in regular):
+                if self.written:
+                    raise Malformed(f'trailers {fields}')
+                stream.doubt = True
             stream.trailers = regular
             return
         if stream.wrong is not None:

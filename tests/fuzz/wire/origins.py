@@ -140,7 +140,7 @@ class Attempt:
         if self.mark:
             return True
         s = None if isinstance(self.model, h1.Reader) else self.model.streams.get(self.stream)
-        return self.model.error is None and (self.whole() is not None if s is None else s.complete)
+        return self.model.error is None and (self.whole() is not None if s is None else s.complete and not s.doubt)
 
     def told(self):
         s = self.model.streams.get(self.stream) if isinstance(self.model, h2.Reader) else None

@@ -84,6 +84,7 @@ FORWARDED_H2 = {
     'PRIORITY': [frame(PRIORITY, 0, 1, bytes(5))],
     'trailers that do not end': [headers(1, POST, False), data(1, b'abc'), headers(1, [(b'x-t', b'1')], False)],
     'pseudo in trailers': [headers(1, POST, False), data(1, b'abc'), headers(1, [(b':path', b'/')])],
+    'trailer that frames': [headers(1, POST, False), data(1, b'abc'), headers(1, [(b'content-length', b'3')])],
     'trailer that was not sent': [headers(1, POST, False), data(1, b'abc'), headers(1, [(b'x-t', b'1')])],
     'window': [headers(1, POST, False)] + [data(1, bytes(16384))] * 4,
     'push': [frame(PUSH_PROMISE, END_HEADERS, 1, bytes(4))],
