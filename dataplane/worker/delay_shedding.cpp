@@ -21,7 +21,13 @@ constexpr uint32_t share_of(const DelayShedding::Band& band, uint64_t delay_us) 
 }  // namespace
 
 void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
-  pass(now_ms);
+  // A reading tells of the time that it took: only what lies before it was without one.
+  const uint64_t begin_ms = std::max(now_ms - std::min(now_ms, delay_us / 1000), last_ms_);
+  pass(begin_ms);
+  if (begin_ms - last_ms_ >= kGapMs) {
+    long_since_ms_ = 0;
+    long_readings_ = 0;
+  }
   last_ms_ = now_ms;
   if (delay_us <= kBands.front().from_us) {
     long_since_ms_ = 0;
@@ -32,17 +38,16 @@ void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
     ++long_readings_;
     standing_ = standing_ || (long_readings_ >= kLeastReadings && now_ms - long_since_ms_ >= kStandingMs);
   }
-  if (!standing_) return;
+  if (!standing_) {
+    shares_ = {};
+    return;
+  }
   longest_us_ = std::max(longest_us_, delay_us);
   for (size_t i = 0; i < kPriorities; ++i) shares_[i] = share_of(kBands[i], delay_us);
 }
 
 void DelayShedding::pass(uint64_t now_ms) {
-  if (now_ms - last_ms_ >= kSilentMs) {
-    long_since_ms_ = 0;
-    long_readings_ = 0;
-    shares_ = {};
-  }
+  if (now_ms - last_ms_ >= kSilentMs) shares_ = {};
   if (now_ms - last_long_ms_ >= kCalmMs) standing_ = false;
 }
 
