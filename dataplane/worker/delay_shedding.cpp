@@ -30,7 +30,13 @@ void DelayShedding::set_queue_delay(uint32_t ms) {
 
 void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
   if (off()) return;
-  pass(now_ms);
+  // A reading tells of the time that it took: only what lies before it was without one.
+  const uint64_t begin_ms = std::max(now_ms - std::min(now_ms, delay_us / 1000), last_ms_);
+  pass(begin_ms);
+  if (begin_ms - last_ms_ >= kGapMs) {
+    long_since_ms_ = 0;
+    long_readings_ = 0;
+  }
   last_ms_ = now_ms;
   if (delay_us <= bands_.front().from_us) {
     long_since_ms_ = 0;
@@ -41,17 +47,16 @@ void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
     ++long_readings_;
     standing_ = standing_ || (long_readings_ >= kLeastReadings && now_ms - long_since_ms_ >= kStandingMs);
   }
-  if (!standing_) return;
+  if (!standing_) {
+    shares_ = {};
+    return;
+  }
   longest_us_ = std::max(longest_us_, delay_us);
   for (size_t i = 0; i < kPriorities; ++i) shares_[i] = share_of(bands_[i], delay_us);
 }
 
 void DelayShedding::pass(uint64_t now_ms) {
-  if (now_ms - last_ms_ >= kSilentMs) {
-    long_since_ms_ = 0;
-    long_readings_ = 0;
-    shares_ = {};
-  }
+  if (now_ms - last_ms_ >= kSilentMs) shares_ = {};
   if (now_ms - last_long_ms_ >= kCalmMs) standing_ = false;
 }
 

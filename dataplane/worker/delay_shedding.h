@@ -4,8 +4,8 @@
 // The share of a class grows with the delay over the class's band, so that the delay comes to rest where what is
 // admitted is what can be done: nothing is shed below `from`, all of the class from `whole` on. Lower classes have
 // lower bands: nothing of the next is shed before all of them is. A delay counts only when it has been standing:
-// each reading of a quarter of a second was that long, else it is a burst that is worked off. From then on each reading
-// sets the shares at once, until a second goes by without a long one.
+// each reading of a quarter of a second, four at least, was that long, else it is a burst that is worked off. From then
+// on each reading sets the shares at once, until a second goes by without a long one.
 //
 // Which request of a class is shed is a matter of counting, not of chance: of N in a row it is share x N, evenly
 // spread.
@@ -43,7 +43,8 @@ class DelayShedding {
   [[nodiscard]] bool off() const { return bands_.back().whole_us == 0; }
   // An event has waited so long. `now_ms`: monotonic.
   void reading(uint64_t now_ms, uint64_t delay_us);
-  // Time goes on, perhaps without readings: without them for half a second nothing waits.
+  // Time goes on, perhaps without readings: they are as far apart as the delay is long. After five seconds without any
+  // nothing is shed.
   void pass(uint64_t now_ms);
   // Of new requests of the class, in parts of kWhole.
   [[nodiscard]] uint32_t share(Priority priority) const { return shares_[static_cast<size_t>(priority)]; }
@@ -61,7 +62,7 @@ class DelayShedding {
 
  private:
   static constexpr uint32_t kLeastReadings = 4;
-  static constexpr uint64_t kSilentMs = 500;
+  static constexpr uint64_t kGapMs = 500, kSilentMs = 5000;
 
   Bands bands_ = kBands;
   std::array<uint32_t, kPriorities> shares_{}, owed_{};
