@@ -51,7 +51,7 @@ struct Worker {
   std::set<uint32_t> listening;  // ids of sockets it has
   uint64_t kill_at_ms = 0;       // when patience ends; 0 = never
   Channel mailbox;               // ours is written, theirs read; a successor has the same
-  bool knows_others = false;     // it was given their mailboxes
+  bool knows_others = false;     // it was given all mailboxes
 };
 
 // A worker index: who has it, and how fast its last owners died.
@@ -102,7 +102,7 @@ class Supervisor {
 
   // mailboxes.cpp
   void make_mailbox(unsigned index);
-  void give_mailbox(Worker& worker);
+  static void give_mailbox(const Worker& worker);
   void introduce(Worker& worker);
   void pass_on_mailbox(Worker& worker);
 
