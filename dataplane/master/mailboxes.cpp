@@ -82,7 +82,8 @@ void Supervisor::pass_on_mailbox(Worker& worker) {
   };
   const bool taken = std::ranges::any_of(slots_, [&](const Slot& slot) { return takes(slot.worker); }) ||
                      std::ranges::any_of(retired_, takes);
-  if (!taken) log::warning("connections lost with a mailbox", {{"worker", worker.index + 1}});
+  if (taken) log::info("mailbox passed on", {{"worker", worker.index + 1}});
+  else log::warning("connections lost with a mailbox", {{"worker", worker.index + 1}});
 }
 
 }  // namespace sluice::master
