@@ -18,6 +18,17 @@ bool holds_something(int mailbox) {
   int bytes = 0;
   return ioctl(mailbox, FIONREAD, &bytes) == 0 && bytes > 0;
 }
+
+// Not worth a worker: the kernel bounds how many descriptors of a user may be on their way at once (RLIMIT_NOFILE).
+bool tell(const Worker& worker, MessageType type, size_t first, std::span<const int> fds) {
+  if (worker.pid == 0 || !worker.channel) return false;
+  Message message;
+  message.type = type;
+  message.worker = static_cast<uint16_t>(first);
+  const Status sent = sync::send(worker.channel.get(), message, fds);
+  if (!sent) log::warning("mailbox not given", {{"worker", worker.index + 1}, {"error", sent.error().message}});
+  return sent.has_value();
+}
 }  // namespace
 
 // Without one (no descriptors left) it serves what it accepts.
@@ -30,43 +41,33 @@ void Supervisor::make_mailbox(unsigned index) {
   slots_[index].worker.mailbox = std::move(*pair);
   loads_->clear(index);
   loads_->settle(index);
-  Message message;
-  message.type = MessageType::mailboxes;
-  message.worker = static_cast<uint16_t>(index);
   const int written = slots_[index].worker.mailbox.ours.get();
   for (Slot& slot : slots_) {
-    if (slot.worker.knows_others) send_to(slot.worker, message, std::span(&written, 1));
+    if (slot.worker.knows_others)
+      slot.worker.knows_others = tell(slot.worker, MessageType::mailboxes, index, std::span(&written, 1));
   }
 }
 
 // Its own, before it runs: a successor finds there what its predecessor left.
-void Supervisor::give_mailbox(Worker& worker) {
-  if (!worker.mailbox.theirs) return;
-  Message message;
-  message.type = MessageType::mailboxes;
-  message.worker = static_cast<uint16_t>(worker.index);
+void Supervisor::give_mailbox(const Worker& worker) {
   const int read = worker.mailbox.theirs.get();
-  send_to(worker, message, std::span(&read, 1));
+  if (read >= 0) (void)tell(worker, MessageType::mailboxes, worker.index, std::span(&read, 1));
 }
 
-// Those of all others, in runs without a gap, once it reads its messages: so many descriptors do not wait in a channel.
+// All of them, in runs without a gap, once it reads its messages: so many descriptors do not wait in a channel. What
+// fails is tried again with the next turn.
 void Supervisor::introduce(Worker& worker) {
-  if (worker.knows_others) return;
   worker.knows_others = true;
-  Message message;
-  message.type = MessageType::mailboxes;
   std::vector<int> run;
-  auto flush = [&](size_t end) {
-    message.worker = static_cast<uint16_t>(end - run.size());
-    if (!run.empty()) send_to(worker, message, run);
+  for (size_t i = 0; i <= slots_.size(); ++i) {
+    const Channel* const mailbox = i < slots_.size() ? &slots_[i].worker.mailbox : nullptr;
+    if (mailbox != nullptr && mailbox->ours) {
+      run.push_back(i == worker.index ? mailbox->theirs.get() : mailbox->ours.get());
+      continue;
+    }
+    if (!run.empty() && !tell(worker, MessageType::mailboxes, i - run.size(), run)) worker.knows_others = false;
     run.clear();
-  };
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const UniqueFd& written = slots_[i].worker.mailbox.ours;
-    if (i != worker.index && written) run.push_back(written.get());
-    else flush(i);
   }
-  flush(slots_.size());
 }
 
 // Its index has no successor, or not at once: what waits in the mailbox is another's to serve, and who sends on finds
@@ -75,16 +76,14 @@ void Supervisor::pass_on_mailbox(Worker& worker) {
   const Channel mailbox = std::move(worker.mailbox);
   worker.mailbox = {};
   if (!mailbox.theirs || !holds_something(mailbox.theirs.get())) return;
-  auto alive = [&](const Worker& other) { return &other != &worker && other.pid != 0 && other.channel; };
-  Message message;
-  message.type = MessageType::mailbox_left;
   const int read = mailbox.theirs.get();
-  for (Slot& slot : slots_) {
-    if (alive(slot.worker)) return send_to(slot.worker, message, std::span(&read, 1));
-  }
-  for (Worker& other : retired_) {
-    if (alive(other)) return send_to(other, message, std::span(&read, 1));
-  }
+  auto takes = [&](const Worker& other) {
+    return &other != &worker && tell(other, MessageType::mailbox_left, worker.index, std::span(&read, 1));
+  };
+  const bool taken = std::ranges::any_of(slots_, [&](const Slot& slot) { return takes(slot.worker); }) ||
+                     std::ranges::any_of(retired_, takes);
+  if (taken) log::info("mailbox passed on", {{"worker", worker.index + 1}});
+  else log::warning("connections lost with a mailbox", {{"worker", worker.index + 1}});
 }
 
 }  // namespace sluice::master

@@ -51,9 +51,9 @@ struct Worker {
   ir::StateId sent, running;
   std::set<uint32_t> listening;   // ids of sockets it has
   uint64_t kill_at_ms = 0;        // when patience ends; 0 = never
-  std::optional<HangWatch> late;  // while its heartbeat is
   Channel mailbox;                // ours is written, theirs read; a successor has the same
-  bool knows_others = false;      // it was given their mailboxes
+  bool knows_others = false;      // it was given all mailboxes
+  std::optional<HangWatch> late;  // while its heartbeat is
 };
 
 // A worker index: who has it, and how fast its last owners died.
@@ -104,7 +104,7 @@ class Supervisor {
 
   // mailboxes.cpp
   void make_mailbox(unsigned index);
-  void give_mailbox(Worker& worker);
+  static void give_mailbox(const Worker& worker);
   void introduce(Worker& worker);
   void pass_on_mailbox(Worker& worker);
 

@@ -78,6 +78,7 @@ void Supervisor::on_worker_exit(Slot& slot, int status) {
   loads_->clear(index);
   Channel mailbox = std::move(slot.worker.mailbox);
   slot.worker = Worker{};
+  slot.worker.index = index;
   slot.worker.mailbox = std::move(mailbox);
   ++restarts_;
   report_due_ = true;
@@ -112,7 +113,6 @@ void Supervisor::on_worker_message(Worker& worker) {
     if (message.type == MessageType::ready) {
       worker.running = message.id;
       report_due_ = true;
-      if (worker.index < slots_.size() && &slots_[worker.index].worker == &worker) introduce(worker);
     } else if (message.type == MessageType::refused) {
       if (pending_ && message.id == pending_->id)
         refuse_apply(fmt::format("worker {}: {}", worker.index + 1, message.text));
@@ -247,6 +247,7 @@ void Supervisor::check_workers(uint64_t now) {
   };
   for (Slot& slot : slots_) {
     check(slot.worker);
+    if (slot.worker.running.boot != 0 && !slot.worker.knows_others) introduce(slot.worker);
     if (slot.worker.pid == 0 && now >= slot.respawn_ms && (pending_ || current_)) {
       start_worker(static_cast<unsigned>(&slot - slots_.data()), pending_ ? pending_ : current_);
       share_sockets();

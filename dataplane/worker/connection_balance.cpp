@@ -13,9 +13,9 @@ using sync::Taken;
 ConnectionBalance::ConnectionBalance(Context& context, shared::WorkerLoads loads, unsigned index)
     : context_(context), loads_(std::move(loads)), index_(index) {}
 
-ConnectionBalance::~ConnectionBalance() { close_own(); }
+ConnectionBalance::~ConnectionBalance() { end(); }
 
-void ConnectionBalance::close_own() {
+void ConnectionBalance::end() {
   // The master holds it, too: closing would not take it out of epoll.
   if (own_) context_.reactor.remove(own_.get(), *this);
   own_.reset();
@@ -31,7 +31,7 @@ void ConnectionBalance::introduce(unsigned first, std::span<UniqueFd> mailboxes)
         take_over(std::move(mailboxes[i]));
         continue;
       }
-      close_own();
+      end();
       own_ = std::move(mailboxes[i]);
       if (!context_.reactor.add(own_.get(), *this, net::kReadable)) {
         log::error("mailbox not watched", {{"worker", index + 1}});
@@ -98,7 +98,7 @@ void ConnectionBalance::on_event(uint32_t events) {
   for (int i = 0; i < kMaxPerEvent; ++i) {
     if (!take_one(own_.get())) {
       // Nobody is left who could send: it would wake us without end.
-      if ((events & net::kHangup) != 0) close_own();
+      if ((events & net::kHangup) != 0) end();
       return;
     }
     publish(context_.connection_count);

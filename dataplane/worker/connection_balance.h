@@ -38,6 +38,8 @@ class ConnectionBalance final : private net::EventHandler {
   }
   // Nothing is handed to us any more. What is on its way is served as what was accepted a moment ago.
   void drain();
+  // Reads no mailbox any more.
+  void end();
   // After a batch of events: says what we have. `listening`: we may be handed connections.
   void after_batch(bool listening);
 
@@ -47,7 +49,6 @@ class ConnectionBalance final : private net::EventHandler {
   void on_event(uint32_t events) override;
   [[nodiscard]] bool hand_over_to_least(UniqueFd& fd, uint16_t local_port, bool tls);
   [[nodiscard]] bool take_one(int mailbox);
-  void close_own();
   void update();
   void publish(size_t connections);
   void look_for_lost_claims();

@@ -70,6 +70,7 @@ class Worker final : private net::EventHandler {
         balance_(context_, std::move(loads), index) {}
   ~Worker() {
     doors_.clear();
+    balance_.end();
     while (context_.connections != nullptr) context_.connections->close();
     context_.log.flush();
     // What was closed is destroyed while all it refers to is still there.

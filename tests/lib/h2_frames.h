@@ -75,12 +75,16 @@ inline std::string data(uint32_t stream, std::string_view bytes, bool end) {
 }
 inline std::string rst(uint32_t stream, uint32_t code) { return frame(kRstStream, 0, stream, number(code)); }
 inline std::string window(uint32_t stream, uint32_t by) { return frame(kWindowUpdate, 0, stream, number(by)); }
+// An entry of SETTINGS.
+inline std::string setting(uint16_t id, uint32_t value) { return number(id, 2) + number(value); }
 inline std::string settings(const std::vector<std::pair<uint16_t, uint32_t>>& entries = {}) {
   std::string payload;
-  for (const auto& [id, value] : entries) payload.append(number(id, 2)).append(number(value));
+  for (const auto& [id, value] : entries) payload += setting(id, value);
   return frame(kSettings, 0, 0, payload);
 }
-inline std::string goaway(uint32_t last, uint32_t code) { return frame(kGoaway, 0, 0, number(last) + number(code)); }
+inline std::string goaway(uint32_t last, uint32_t code = 0) {
+  return frame(kGoaway, 0, 0, number(last) + number(code));
+}
 
 struct Frame {
   uint8_t type = 0, flags = 0;

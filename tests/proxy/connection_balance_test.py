@@ -240,6 +240,35 @@ class Even(unittest.TestCase):
         self.assertLessEqual(len(lost), KILLS * len(dialers))
         self.assertGreater(handovers(gw), 0)
 
+    def test_what_waits_for_a_worker_that_dies_at_each_start(self):
+        """It has to pause before it is started again; others serve meanwhile what was handed to it. It is stopped first, so that it takes nothing itself."""
+        gw = self.start(args=('--log-level', 'info'))
+        mine = self.hold(lambda: Http1(gw.http), 40)
+        four = lambda: set(gw.pids('worker 4'))
+        for _ in range(6):
+            gw.until(lambda: len(four()) == 1, what='worker 4')
+            victim = four().pop()
+            gw.until(lambda: gw.status('data')['workers']['ready'] == 4, what='it is ready')
+            os.kill(victim, signal.SIGSTOP)
+            new = [Http1(gw.http) for _ in range(12)]
+            time.sleep(0.1)
+            stopped = accepted(victim, gw.http)
+            os.kill(victim, signal.SIGSEGV)
+            os.kill(victim, signal.SIGCONT)
+            gw.until(lambda victim=victim: victim not in four(), what='it is gone')
+            failed = 0
+            for c in new:
+                try:
+                    self.assertEqual(c.ask(), 200)
+                except ConnectionError:
+                    failed += 1
+                c.close()
+            self.assertLessEqual(failed, stopped, 'what it had taken before it was stopped')
+        passed_on = sum('mailbox passed on' in line for line in gw.lines())
+        print(f'6 deaths, {passed_on} mailboxes passed on')
+        for c in mine:
+            c.close()
+
     def test_a_hanging_worker_keeps_nobody(self):
         """What was handed to it before anybody saw that it hangs is its successor's."""
         gw = self.start()

@@ -11,9 +11,9 @@ using testing::data;
 using ::testing::ElementsAre;
 using testing::Exchange;
 using testing::Http2Fixture;
-using testing::kEnd;
+using testing::kEndStream;
 using testing::kHeaders;
-using testing::kReset;
+using testing::kRstStream;
 using testing::ok_head;
 using testing::settings;
 using testing::word;
@@ -334,7 +334,7 @@ TEST_F(Http2ExchangeTest, AnswerBeforeTheRequestEnded) {
   turn();
   EXPECT_THAT(one.events.log, ElementsAre("head 200 end"));
   turn();
-  EXPECT_THAT(raw().of(kReset), ::testing::SizeIs(1));
+  EXPECT_THAT(raw().of(kRstStream), ::testing::SizeIs(1));
   EXPECT_EQ(upstreams->idle_connections(), 1u);
 }
 
@@ -349,7 +349,7 @@ TEST_F(Http2ExchangeTest, NoAnswerInTime) {
   EXPECT_EQ(one.events.flushes, 1);
   EXPECT_EQ(slot().timeouts.get(), 1u);
   turn();
-  EXPECT_THAT(raw().of(kReset), ::testing::SizeIs(1));
+  EXPECT_THAT(raw().of(kRstStream), ::testing::SizeIs(1));
   raw().send(ok_head(3, true));
   turn();
   EXPECT_THAT(other.events.log, ElementsAre("head 200 end"));
@@ -410,7 +410,7 @@ TEST_F(Http2ExchangeTest, RefusedStreamIsRepeatedInItsEvent) {
     again.sink->flush();
   };
   turn();
-  raw().send(settings() + testing::reset(1, 7));
+  raw().send(settings() + testing::rst(1, 7));
   turn();
   EXPECT_EQ(word(one), "upstream_reset");
   EXPECT_EQ(one.events.error.retry, Retry::yes);
@@ -428,7 +428,7 @@ TEST_F(Http2ExchangeTest, ResetBeforeAndAfterTheHead) {
   turn();
   raw().send(settings());
   turn();  // the others begin
-  raw().send(testing::reset(1, 2) + ok_head(3, false) + testing::reset(3, 2) + ok_head(5, true) + testing::reset(5, 0));
+  raw().send(testing::rst(1, 2) + ok_head(3, false) + testing::rst(3, 2) + ok_head(5, true) + testing::rst(5, 0));
   turn();
   EXPECT_EQ(word(before), "upstream_reset");
   EXPECT_EQ(before.events.error.retry, Retry::no);
@@ -445,7 +445,8 @@ TEST_F(Http2ExchangeTest, MalformedAnswerFailsItsStreamOnly) {
   raw().send(settings());
   turn();  // the other begins
   // No status: literal field "a: b".
-  raw().send(testing::frame(kHeaders, testing::kEndHeaders | kEnd, 1, std::string("\0\1a\1b", 5)) + ok_head(3, true));
+  raw().send(testing::frame(kHeaders, testing::kEndHeaders | kEndStream, 1, std::string("\0\1a\1b", 5)) +
+             ok_head(3, true));
   turn();
   EXPECT_EQ(word(one), "bad_response");
   EXPECT_EQ(one.events.error.retry, Retry::no);

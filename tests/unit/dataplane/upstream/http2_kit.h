@@ -1,60 +1,35 @@
 // Upstreams that speak HTTP/2, over the socketpairs of test_kit.h: a well-behaved one (the codec's server side) and one
 // that sends whatever frames a test makes up.
 #pragma once
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
 #include <gmock/gmock.h>
 
 #include "dataplane/http/h2/session.h"
+#include "tests/lib/h2_frames.h"
 #include "tests/unit/dataplane/upstream/test_kit.h"
 
 namespace sluice::upstream::testing {
 
 namespace h2 = http::h2;
 
-inline std::string frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
-  std::string out;
-  const auto size = static_cast<uint32_t>(payload.size());
-  for (const uint32_t byte :
-       {size >> 16, size >> 8, size, uint32_t{type}, uint32_t{flags}, stream >> 24, stream >> 16, stream >> 8, stream})
-    out.push_back(static_cast<char>(byte));
-  return out.append(payload);
-}
-inline std::string u32(uint32_t value) {
-  std::string out;
-  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<char>(value >> shift));
-  return out;
-}
-enum FrameType : uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kReset = 3,
-  kSettings = 4,
-  kPing = 6,
-  kGoaway = 7,
-  kWindowUpdate = 8,
-  kContinuation = 9
-};
-inline constexpr uint8_t kEnd = 1, kAck = 1, kEndHeaders = 4;
+using tests::h2::data;
+using tests::h2::frame;
+using tests::h2::Frame;
+using tests::h2::goaway;
+using tests::h2::number;
+using tests::h2::rst;
+using tests::h2::settings;
+using enum tests::h2::Type;
+using enum tests::h2::Flag;
 
-inline std::string settings() { return frame(kSettings, 0, 0, {}); }
 // ":status: 200" of HPACK's static table.
 inline std::string ok_head(uint32_t stream, bool end) {
-  return frame(kHeaders, kEndHeaders | (end ? kEnd : 0), stream, "\x88");
+  return frame(kHeaders, static_cast<uint8_t>(kEndHeaders | (end ? kEndStream : 0)), stream, "\x88");
 }
-inline std::string data(uint32_t stream, std::string_view bytes, bool end) {
-  return frame(kData, end ? kEnd : 0, stream, bytes);
-}
-inline std::string reset(uint32_t stream, uint32_t code) { return frame(kReset, 0, stream, u32(code)); }
-inline std::string goaway(uint32_t last, uint32_t code = 0) { return frame(kGoaway, 0, 0, u32(last) + u32(code)); }
-
-struct Frame {
-  uint8_t type = 0, flags = 0;
-  uint32_t stream = 0;
-  std::string payload;
-};
-
 // Takes the gateway's frames apart, says nothing of its own.
 class RawPeer {
  public:
@@ -63,20 +38,13 @@ class RawPeer {
   // All so far.
   const std::vector<Frame>& frames() {
     bytes_ += peer_.received();
-    static constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    using tests::h2::kPreface;
     if (!prefaced_ && bytes_.size() >= kPreface.size()) {
       EXPECT_EQ(bytes_.substr(0, kPreface.size()), kPreface);
       bytes_.erase(0, kPreface.size());
       prefaced_ = true;
     }
-    while (prefaced_ && bytes_.size() >= 9) {
-      const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes_[i])); };
-      const size_t size = at(0) << 16 | at(1) << 8 | at(2);
-      if (bytes_.size() < 9 + size) break;
-      frames_.push_back({static_cast<uint8_t>(at(3)), static_cast<uint8_t>(at(4)),
-                         at(5) << 24 | at(6) << 16 | at(7) << 8 | at(8), bytes_.substr(9, size)});
-      bytes_.erase(0, 9 + size);
-    }
+    if (prefaced_) std::ranges::move(tests::h2::take_frames(bytes_), std::back_inserter(frames_));
     return frames_;
   }
   std::vector<Frame> of(uint8_t type) {

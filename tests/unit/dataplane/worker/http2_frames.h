@@ -1,33 +1,26 @@
-// A client's HTTP/2 (RFC 9113) by hand, for what a session would not say: frames to send, frames as they came.
+// What a client of these tests says by hand over HTTP/2, in the frames of tests/lib/h2_frames.h, and what it looks for.
 #pragma once
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tests/lib/h2_frames.h"
+
 namespace sluice::worker::testing {
 
-enum class FrameType : uint8_t { data, headers, priority, rst_stream, settings, push, ping, goaway, window_update };
+using tests::h2::frame;
+using tests::h2::Frame;
+using tests::h2::setting;
 
-inline std::string frame(FrameType type, uint8_t flags, uint32_t stream, std::string_view payload) {
-  std::string out;
-  for (const int shift : {16, 8, 0}) out.push_back(static_cast<char>(payload.size() >> shift));
-  out.push_back(static_cast<char>(type));
-  out.push_back(static_cast<char>(flags));
-  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<char>(stream >> shift));
-  return out.append(payload);
-}
-
-// A SETTINGS entry.
-inline std::string setting(uint16_t id, uint32_t value) {
-  std::string out;
-  for (const int shift : {8, 0}) out.push_back(static_cast<char>(id >> shift));
-  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<char>(value >> shift));
-  return out;
-}
+// The types as these tests name them.
+struct FrameType {
+  static constexpr uint8_t data = tests::h2::kData, headers = tests::h2::kHeaders, rst_stream = tests::h2::kRstStream,
+                           settings = tests::h2::kSettings, ping = tests::h2::kPing, goaway = tests::h2::kGoaway,
+                           window_update = tests::h2::kWindowUpdate;
+};
 
 inline std::string preface(std::string_view settings = {}) {
-  return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(FrameType::settings, 0, 0, settings);
+  return std::string(tests::h2::kPreface) + frame(FrameType::settings, 0, 0, settings);
 }
 
 // :method, :scheme http, :path /, :authority; nothing indexed.
@@ -41,34 +34,20 @@ inline std::string request(uint32_t stream, std::string_view host, bool post = f
 
 inline std::string ping() { return frame(FrameType::ping, 0, 0, "12345678"); }
 
-struct Frame {
-  FrameType type;
-  uint8_t flags;
-  uint32_t stream;
-  std::string payload;
-};
 // The whole ones.
 inline std::vector<Frame> frames(std::string_view bytes) {
-  std::vector<Frame> out;
-  auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
-  while (bytes.size() >= 9) {
-    const size_t size = at(0) << 16 | at(1) << 8 | at(2);
-    if (bytes.size() < 9 + size) break;
-    out.push_back({static_cast<FrameType>(at(3)), static_cast<uint8_t>(at(4)),
-                   at(5) << 24 | at(6) << 16 | at(7) << 8 | at(8), std::string(bytes.substr(9, size))});
-    bytes.remove_prefix(9 + size);
-  }
-  return out;
+  std::string copy(bytes);
+  return tests::h2::take_frames(copy);
 }
 // The last of a type on a stream; null if there is none. Of a vector that lives on.
-inline const Frame* last_of(const std::vector<Frame>& list, FrameType type, uint32_t stream) {
+inline const Frame* last_of(const std::vector<Frame>& list, uint8_t type, uint32_t stream) {
   const Frame* found = nullptr;
   for (const Frame& one : list) {
     if (one.type == type && one.stream == stream) found = &one;
   }
   return found;
 }
-inline bool has(std::string_view bytes, FrameType type, uint32_t stream) {
+inline bool has(std::string_view bytes, uint8_t type, uint32_t stream) {
   const std::vector<Frame> list = frames(bytes);
   return last_of(list, type, stream) != nullptr;
 }
