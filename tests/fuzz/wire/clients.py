@@ -28,13 +28,14 @@ class Client(Connection):
         super().__init__(run.loop, connect(run.port))
         self.run, self.world, self.input, self.how = run, run.world, input, how
         self.pieces, self.sent, self.done, self.was_reset = list(pieces), False, False, False
-        self.began, self.slow = time.monotonic(), False
+        self.began, self.sent_at = time.monotonic(), None
         run.loop.later(run.patience, self.timeout)
         self.prepare()
         self.next_piece()
 
     def flag(self, what, detail=''):
-        if what == 'lost' and self.slow:
+        # Where the machine stands still between two writes the gateway's patience may have ended.
+        if what == 'lost' and (self.sent_at or time.monotonic()) - self.began > 2:
             return self.world.counts.update(['too slow to judge'])
         return self.world.flag(what, self.input, detail)
 
@@ -46,7 +47,7 @@ class Client(Connection):
             if self.pieces:
                 return self.run.loop.later(0.001, self.next_piece)
         self.sent = True
-        self.slow = time.monotonic() - self.began > 1  # this machine stands still: it may have been refused for that
+        self.sent_at = time.monotonic()
         if self.how == 'drop':
             self.reset()
             return self.finish()

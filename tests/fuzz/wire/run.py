@@ -18,7 +18,7 @@ from wire.loop import Listener, Loop  # noqa: E402
 from wire.world import World  # noqa: E402
 
 IN_FLIGHT = 48
-CONFIG = 'timeouts: {requestHeader: 3s, requestBodyIdle: 3s}'
+CONFIG = 'timeouts: {requestHeader: 5s, requestBodyIdle: 5s}'
 
 
 class Run:
