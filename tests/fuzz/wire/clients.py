@@ -35,7 +35,7 @@ class Client(Connection):
 
     def flag(self, what, detail=''):
         # Where the machine stands still between two writes the gateway's patience may have ended.
-        if what == 'lost' and (self.sent_at or time.monotonic()) - self.began > 2:
+        if what == 'lost' and (self.sent_at or time.monotonic()) - self.began > 1.5:
             return self.world.counts.update(['too slow to judge'])
         return self.world.flag(what, self.input, detail)
 

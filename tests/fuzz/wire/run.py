@@ -18,14 +18,14 @@ from wire.loop import Listener, Loop  # noqa: E402
 from wire.world import World  # noqa: E402
 
 IN_FLIGHT = 48
-CONFIG = 'timeouts: {requestHeader: 5s, requestBodyIdle: 5s}'
+CONFIG = 'timeouts: {requestHeader: 3s, requestBodyIdle: 3s}'
 
 
 class Run:
     """A list of inputs of one kind through a gateway."""
 
     def __init__(self, field, kind, todo):
-        self.loop, self.port, self.world, self.hostile, self.patience = field.loop, field.gateway.http, World(), None, 12 * SLOW
+        self.loop, self.port, self.world, self.hostile, self.patience = field.loop, field.gateway.http, World(), None, 30 * SLOW
         field.become(self)
         self.kind, self.todo, self.active, self.done = kind, iter(todo), set(), 0
         self.runs, self.open = collections.Counter(), collections.Counter()
