@@ -34,10 +34,13 @@ class Client(Connection):
         self.next_piece()
 
     def flag(self, what, detail=''):
-        # Where the machine stands still between two writes the gateway's patience may have ended.
-        if what == 'lost' and (self.sent_at or time.monotonic()) - self.began > 1.5:
+        if what == 'lost' and self.stood_still():
             return self.world.counts.update(['too slow to judge'])
         return self.world.flag(what, self.input, detail)
+
+    def stood_still(self):
+        """The machine did, between two writes: the gateway's patience may have ended."""
+        return (self.sent_at or time.monotonic()) - self.began > 1.5
 
     def next_piece(self):
         if self.done or self.over and not self.pieces:
@@ -139,7 +142,7 @@ class H1(Client):
             return
         if reader.error is not None:
             return self.flag('answer', f'malformed: {reader.error}')
-        if len(answers) > len(asked) + (self.model.error is not None or bool(self.model.data)):
+        if len(answers) > len(asked) + (self.model.error is not None or bool(self.model.data) or self.stood_still()):
             self.flag('answer', f'{len(answers)} answers to {len(asked)} requests')
         for i, a in enumerate(answers):
             marks = a.all(b'x-mark')
