@@ -28,15 +28,19 @@ class Client(Connection):
         super().__init__(run.loop, connect(run.port))
         self.run, self.world, self.input, self.how = run, run.world, input, how
         self.pieces, self.sent, self.done, self.was_reset = list(pieces), False, False, False
-        self.began, self.slow = time.monotonic(), False
+        self.began, self.sent_at = time.monotonic(), None
         run.loop.later(run.patience, self.timeout)
         self.prepare()
         self.next_piece()
 
     def flag(self, what, detail=''):
-        if what == 'lost' and self.slow:
+        if what == 'lost' and self.stood_still():
             return self.world.counts.update(['too slow to judge'])
         return self.world.flag(what, self.input, detail)
+
+    def stood_still(self):
+        """The machine did, between two writes: the gateway's patience may have ended."""
+        return (self.sent_at or time.monotonic()) - self.began > 1.5
 
     def next_piece(self):
         if self.done or self.over and not self.pieces:
@@ -46,7 +50,7 @@ class Client(Connection):
             if self.pieces:
                 return self.run.loop.later(0.001, self.next_piece)
         self.sent = True
-        self.slow = time.monotonic() - self.began > 1  # this machine stands still: it may have been refused for that
+        self.sent_at = time.monotonic()
         if self.how == 'drop':
             self.reset()
             return self.finish()
@@ -138,7 +142,7 @@ class H1(Client):
             return
         if reader.error is not None:
             return self.flag('answer', f'malformed: {reader.error}')
-        if len(answers) > len(asked) + (self.model.error is not None or bool(self.model.data)):
+        if len(answers) > len(asked) + (self.model.error is not None or bool(self.model.data) or self.stood_still()):
             self.flag('answer', f'{len(answers)} answers to {len(asked)} requests')
         for i, a in enumerate(answers):
             marks = a.all(b'x-mark')

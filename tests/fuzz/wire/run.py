@@ -25,7 +25,7 @@ class Run:
     """A list of inputs of one kind through a gateway."""
 
     def __init__(self, field, kind, todo):
-        self.loop, self.port, self.world, self.hostile, self.patience = field.loop, field.gateway.http, World(), None, 12 * SLOW
+        self.loop, self.port, self.world, self.hostile, self.patience = field.loop, field.gateway.http, World(), None, 30 * SLOW
         field.become(self)
         self.kind, self.todo, self.active, self.done = kind, iter(todo), set(), 0
         self.runs, self.open = collections.Counter(), collections.Counter()
