@@ -4,7 +4,7 @@
 // The share of a class grows with the delay over the class's band, so that the delay comes to rest where what is
 // admitted is what can be done: nothing is shed below `from`, all of the class from `whole` on. Lower classes have
 // lower bands: nothing of the next is shed before all of them is. A delay counts only when it has been standing:
-// each reading of a quarter of a second, four at least, was that long, else it is a burst that is worked off. From then
+// each reading of half a second, four at least, was that long, else it is a burst that is worked off. From then
 // on each reading sets the shares at once, until a second goes by without a long one.
 //
 // Which request of a class is shed is a matter of counting, not of chance: of N in a row it is share x N, evenly
@@ -23,7 +23,7 @@ class DelayShedding {
  public:
   static constexpr size_t kPriorities = static_cast<size_t>(Priority::critical) + 1;
   static constexpr uint32_t kWhole = 1024;
-  static constexpr uint64_t kStandingMs = 250, kCalmMs = 1000;
+  static constexpr uint64_t kStandingMs = 500, kCalmMs = 1000;
   struct Band {
     uint64_t from_us, whole_us;
   };
