@@ -21,7 +21,7 @@ constexpr uint32_t share_of(const DelayShedding::Band& band, uint64_t delay_us) 
 }  // namespace
 
 void DelayShedding::set_queue_delay(uint32_t ms) {
-  bands_ = bands_of(ms);
+  bands_ = shed_bands(ms);
   if (!off()) return;
   shares_ = {};
   standing_ = false;

@@ -4,7 +4,7 @@
 // The share of a class grows with the delay over the class's band, so that the delay comes to rest where what is
 // admitted is what can be done: nothing is shed below `from`, all of the class from `whole` on. Lower classes have
 // lower bands: nothing of the next is shed before all of them is. A delay counts only when it has been standing:
-// each reading of a quarter of a second, four at least, was that long, else it is a burst that is worked off. From then
+// each reading of half a second, four at least, was that long, else it is a burst that is worked off. From then
 // on each reading sets the shares at once, until a second goes by without a long one.
 //
 // Which request of a class is shed is a matter of counting, not of chance: of N in a row it is share x N, evenly
@@ -19,23 +19,30 @@ namespace sluice::worker {
 // Of a route (RouteTable's Priority).
 enum class Priority : uint8_t { sheddable, standard, critical };
 
+inline constexpr size_t kPriorityCount = static_cast<size_t>(Priority::critical) + 1;
+
+// Of a class.
+struct ShedBand {
+  uint64_t from_us, whole_us;
+};
+using ShedBands = std::array<ShedBand, kPriorityCount>;
+
+// Around the delay from which `standard` requests are shed. Twice the delay is about the longest wait of a request: by
+// default, with `standard` shed, it is below 50 ms still. Critical requests wait rather than fail, up to what clients
+// bear.
+[[nodiscard]] constexpr ShedBands shed_bands(uint32_t queue_delay_ms) {
+  const uint64_t us = uint64_t{queue_delay_ms} * 1000;
+  return {ShedBand{us / 4, us}, ShedBand{us, 2 * us}, ShedBand{25 * us, 100 * us}};
+}
+
 class DelayShedding {
  public:
-  static constexpr size_t kPriorities = static_cast<size_t>(Priority::critical) + 1;
+  static constexpr size_t kPriorities = kPriorityCount;
+  using Band = ShedBand;
+  using Bands = ShedBands;
   static constexpr uint32_t kWhole = 1024;
-  static constexpr uint64_t kStandingMs = 250, kCalmMs = 1000;
-  struct Band {
-    uint64_t from_us, whole_us;
-  };
-  using Bands = std::array<Band, kPriorities>;
-  // Around the delay from which `standard` requests are shed. Twice the delay is about the longest wait of a request:
-  // by default, with `standard` shed, it is below 50 ms still. Critical requests wait rather than fail, up to what
-  // clients bear.
-  [[nodiscard]] static constexpr Bands bands_of(uint32_t queue_delay_ms) {
-    const uint64_t us = uint64_t{queue_delay_ms} * 1000;
-    return {Band{us / 4, us}, Band{us, 2 * us}, Band{25 * us, 100 * us}};
-  }
-  static constexpr Bands kBands = bands_of(20);
+  static constexpr uint64_t kStandingMs = 500, kCalmMs = 1000;
+  static constexpr Bands kBands = shed_bands(20);
 
   // Milliseconds; 0: nothing is ever shed.
   void set_queue_delay(uint32_t ms);

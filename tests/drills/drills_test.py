@@ -8,7 +8,7 @@ import unittest
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 DRILL = os.path.join(ROOT, 'hack', 'drill')
 NAMES = [n for n in os.environ.get('SHORT_DRILLS', '').split(',') if n] or ['worker-kill', 'agent-kill', 'controlplane-kill', 'propagation', 'upgrade', 'api-away', 'cold-start',
-                                                                              'hostile-objects', 'slow-clients', 'cut-answers', 'retries', 'soak', 'idle-clients', 'websockets']
+                                                                              'hostile-objects', 'slow-clients', 'cut-answers', 'retries', 'soak', 'idle-clients', 'websockets', 'overload']
 
 
 class Drills(unittest.TestCase):

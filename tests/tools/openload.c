@@ -4,7 +4,8 @@
 //                                                             x-generation, the request header the origin saw and the origin's index must belong together
 //   openload over PORT HOST PATH RATE SECONDS CONNECTIONS SKIP     open loop against a gateway that may refuse: 503 with Retry-After is an answer, too.
 //                                                             Also printed: served and refused, bare (503 without Retry-After: failures), and of what
-//                                                             was due after the first SKIP seconds served/s, refused/s and the quantiles of refused ones
+//                                                             was due after the first SKIP seconds served/s, refused/s and the quantiles of refused
+//                                                             ones from when they were sent: a request that finds no free connection is sent later
 //   openload busy PORT HOST PATH SECONDS CONNECTIONS          closed loop on kept connections: how much the other side can do
 //   openload new  PORT HOST PATH SECONDS CONNECTIONS          a new connection for each request (closed loop)
 //   openload idle PORT HOST PATH COUNT                        COUNT connections, one request each, then held until stdin closes
@@ -27,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct conn { int fd, busy, next_free, refused, closing; uint64_t due, got, want; int head_done, hl; char head[2048]; char body[256]; };
+struct conn { int fd, busy, next_free, refused, closing; uint64_t due, sent, got, want; int head_done, hl; char head[2048]; char body[256]; };
 static uint64_t now_ns(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec; }
 static int g_port, g_epoll, g_one = 1;
 static char g_request[512], g_buffer[1 << 18];
@@ -74,6 +75,7 @@ static void ask(struct conn *c, uint64_t due) {
   c->busy = 1; c->due = due; c->got = 0; c->want = 0; c->head_done = 0; c->hl = 0; c->refused = 0; c->closing = 0;
   if (c->fd < 0) open_conn(c);
   if (c->fd < 0) return;
+  if (g_over) c->sent = now_ns();
   if (send(c->fd, g_request, g_request_size, MSG_NOSIGNAL) != (ssize_t)g_request_size) failed("send: %s", strerror(errno));
 }
 // The origin answers "INDEX COUNT GENERATION": its own index, of how many, and the x-generation header of the request as it came through.
@@ -143,7 +145,7 @@ static void over(struct conn *c, uint64_t now) {
   if (c->refused) g_refused++; else g_served++;
   if (c->due < g_skip) return;
   if (!c->refused) { g_steady++; lat(now - c->due); }
-  else if (g_waits < g_cap) g_wait[g_waits++] = now - c->due;
+  else if (g_waits < g_cap) g_wait[g_waits++] = now - c->sent;
 }
 static void report_over(double seconds) {
   qsort(g_wait, g_waits, sizeof *g_wait, by_value);

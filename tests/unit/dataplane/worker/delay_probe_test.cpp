@@ -40,7 +40,7 @@ TEST(DelayProbe, SeesWhatIsDoneBeforeItsTurn) {
   work.each_ns = 30'000'000;
   probe.send();
   EXPECT_TRUE(probe.under_way());
-  // One reading follows the other while they are long; after a quarter of a second they count.
+  // One reading follows the other while they are long; after half a second they count.
   for (int i = 0; i < 40 && !overload.sheds(Priority::sheddable); ++i) reactor.run_once(0);
   EXPECT_TRUE(overload.sheds(Priority::sheddable));
   EXPECT_TRUE(probe.under_way());

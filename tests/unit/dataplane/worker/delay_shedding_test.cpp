@@ -16,7 +16,7 @@ struct Delays {
     for (int i = 0; i < for_ms / 10; ++i) shedding.reading(now_ms += 10, delay_us);
   }
   // So that each reading counts.
-  void stand() { read(kSheddable.from_us + 1, 400); }
+  void stand() { read(kSheddable.from_us + 1, 2 * DelayShedding::kStandingMs); }
   [[nodiscard]] std::array<uint32_t, 3> shares() const {
     return {shedding.share(Priority::sheddable), shedding.share(Priority::standard),
             shedding.share(Priority::critical)};
