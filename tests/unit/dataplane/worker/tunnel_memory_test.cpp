@@ -164,7 +164,7 @@ TEST_F(TunnelMemoryHttp2Test, WithHalfASectionUnderWay) {
     ASSERT_NE(request(), nullptr);
     EXPECT_GE(request()->stream().arena().held(), ChunkPool::kChunkSize) << before;
     overwrite_chunks();
-    client.send(frame(static_cast<FrameType>(9), 0x04, 1, field("x-second", "2")));
+    client.send(frame(tests::h2::kContinuation, 0x04, 1, field("x-second", "2")));
     ASSERT_TRUE(rig.until([&] { return has(client.received(), FrameType::rst_stream, 1); }));
     client.close();
     ASSERT_TRUE(rig.until([&] { return rig.context.connections == nullptr; }));
