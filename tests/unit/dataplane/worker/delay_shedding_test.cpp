@@ -129,7 +129,7 @@ TEST(DelayShedding, TheLongestIsToldOnce) {
 TEST(DelayShedding, TheBandsFollowTheQueueDelay) {
   Delays d;
   d.shedding.set_queue_delay(200);
-  d.read(50'001, 400);
+  d.read(50'001, DelayShedding::kStandingMs + 100);
   d.read(200'000);
   EXPECT_EQ(d.shares(), (Shares{kAll, 0, 0}));
   d.read(300'000);
