@@ -183,9 +183,9 @@ constexpr OptionRow kRows[] = {
         "After an upgrade (WebSocket) both connections are closed when no byte came either way for this long. Also the "
         "longest silence of either side of a gRPC call."),
     SLUICE_TIMEOUT(
-        "queueDelay", queue_delay, 0, "20ms",
+        "queueDelay", queue_delay, 0, "100ms",
         "How long what has arrived may wait for its worker's turn, standing, before new requests are answered 503 "
-        "(overload): of standard routes a growing share from here on, all of them at twice this; of sheddable ones "
+        "(overload): of standard routes a growing share from here on, five of eight at twice this; of sheddable ones "
         "from "
         "a quarter of it, of critical ones from 25 times as much. 0: as long as it takes."),
     OptionRow{

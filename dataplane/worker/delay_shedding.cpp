@@ -5,18 +5,25 @@
 
 namespace sluice::worker {
 namespace {
-constexpr bool are_in_order(const std::array<DelayShedding::Band, DelayShedding::kPriorities>& bands) {
+constexpr bool are_in_order(const ShedBands& bands) {
   for (size_t i = 0; i < bands.size(); ++i) {
-    if (bands[i].from_us >= bands[i].whole_us || (i > 0 && bands[i].from_us < bands[i - 1].whole_us)) return false;
+    const ShedBand& band = bands[i];
+    if (band.from >= band.most_at || band.most_at > band.more_from || band.more_from > band.whole) return false;
   }
-  return true;
+  return bands[1].from >= bands[0].whole && bands[2].from >= bands[1].whole;
 }
 static_assert(are_in_order(DelayShedding::kBands));
 
-constexpr uint32_t share_of(const DelayShedding::Band& band, uint64_t delay_us) {
-  if (delay_us <= band.from_us) return 0;
-  if (delay_us >= band.whole_us) return DelayShedding::kWhole;
-  return static_cast<uint32_t>((delay_us - band.from_us) * DelayShedding::kWhole / (band.whole_us - band.from_us));
+constexpr uint64_t between(uint64_t value, uint64_t from, uint64_t to, uint64_t parts) {
+  return (value - from) * parts / (to - from);
+}
+
+constexpr uint32_t share_of(const ShedBand& band, uint64_t delay_us) {
+  if (delay_us <= band.from) return 0;
+  if (delay_us < band.most_at) return static_cast<uint32_t>(between(delay_us, band.from, band.most_at, band.most));
+  if (delay_us <= band.more_from) return band.most;
+  if (delay_us >= band.whole) return kWholeShare;
+  return band.most + static_cast<uint32_t>(between(delay_us, band.more_from, band.whole, kWholeShare - band.most));
 }
 }  // namespace
 
@@ -38,7 +45,7 @@ void DelayShedding::reading(uint64_t now_ms, uint64_t delay_us) {
     long_readings_ = 0;
   }
   last_ms_ = now_ms;
-  if (delay_us <= bands_.front().from_us) {
+  if (delay_us <= bands_.front().from) {
     long_since_ms_ = 0;
     long_readings_ = 0;
   } else {

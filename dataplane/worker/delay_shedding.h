@@ -2,10 +2,10 @@
 // (delay_probe.h takes them while there is much to do). No clock here.
 //
 // The share of a class grows with the delay over the class's band, so that the delay comes to rest where what is
-// admitted is what can be done: nothing is shed below `from`, all of the class from `whole` on. Lower classes have
-// lower bands: nothing of the next is shed before all of them is. A delay counts only when it has been standing:
-// each reading of half a second, four at least, was that long, else it is a burst that is worked off. From then
-// on each reading sets the shares at once, until a second goes by without a long one.
+// admitted is what can be done. Lower classes have lower bands: nothing of the next is shed before all of them is. A
+// delay counts only when it has been standing: each reading of half a second, four at least, was that long, else it is
+// a burst that is worked off. From then on each reading sets the shares at once, until a second goes by without a long
+// one.
 //
 // Which request of a class is shed is a matter of counting, not of chance: of N in a row it is share x N, evenly
 // spread.
@@ -21,18 +21,24 @@ enum class Priority : uint8_t { sheddable, standard, critical };
 
 inline constexpr size_t kPriorityCount = static_cast<size_t>(Priority::critical) + 1;
 
-// Of a class.
+// Of a class, in microseconds: nothing is shed up to `from`, a growing share up to `most` at `most_at`, no more until
+// `more_from`, all at `whole`.
 struct ShedBand {
-  uint64_t from_us, whole_us;
+  uint64_t from = 0, most_at = 0;
+  uint32_t most = 0;  // in parts of kWholeShare
+  uint64_t more_from = 0, whole = 0;
 };
+inline constexpr uint32_t kWholeShare = 1024;
 using ShedBands = std::array<ShedBand, kPriorityCount>;
 
-// Around the delay from which `standard` requests are shed. Twice the delay is about the longest wait of a request: by
-// default, with `standard` shed, it is below 50 ms still. Critical requests wait rather than fail, up to what clients
-// bear.
+// Around the delay from which `standard` requests are shed. Twice the delay is about the longest wait of a request.
+// Five of eight of them are shed at first, enough for twice what can be done. More are shed only when the delay has
+// become much longer: where a refusal costs half of an answer (both small), shedding all of what is too much would
+// leave no time to serve. Critical requests wait rather than fail, up to what clients bear.
 [[nodiscard]] constexpr ShedBands shed_bands(uint32_t queue_delay_ms) {
   const uint64_t us = uint64_t{queue_delay_ms} * 1000;
-  return {ShedBand{us / 4, us}, ShedBand{us, 2 * us}, ShedBand{25 * us, 100 * us}};
+  return {ShedBand{us / 4, us, kWholeShare, us, us}, ShedBand{us, 2 * us, kWholeShare * 5 / 8, 10 * us, 25 * us},
+          ShedBand{25 * us, 100 * us, kWholeShare, 100 * us, 100 * us}};
 }
 
 class DelayShedding {
@@ -40,14 +46,14 @@ class DelayShedding {
   static constexpr size_t kPriorities = kPriorityCount;
   using Band = ShedBand;
   using Bands = ShedBands;
-  static constexpr uint32_t kWhole = 1024;
+  static constexpr uint32_t kWhole = kWholeShare;
   static constexpr uint64_t kStandingMs = 500, kCalmMs = 1000;
-  static constexpr Bands kBands = shed_bands(20);
+  static constexpr Bands kBands = shed_bands(100);
 
   // Milliseconds; 0: nothing is ever shed.
   void set_queue_delay(uint32_t ms);
   [[nodiscard]] const Bands& bands() const { return bands_; }
-  [[nodiscard]] bool off() const { return bands_.back().whole_us == 0; }
+  [[nodiscard]] bool off() const { return bands_.back().whole == 0; }
   // An event has waited so long. `now_ms`: monotonic.
   void reading(uint64_t now_ms, uint64_t delay_us);
   // Time goes on, perhaps without readings: they are as far apart as the delay is long. After five seconds without any

@@ -28,7 +28,7 @@ Overload::Steps Overload::steps_of(Resource resource) const {
   if (resource == Resource::connections) return kConnectionSteps;
   // Of a delay, in milliseconds, the level only tells what delay_shedding.h does.
   const auto step = [this](Priority priority) {
-    const uint64_t from = delay_.bands()[static_cast<size_t>(priority)].from_us / 1000;
+    const uint64_t from = delay_.bands()[static_cast<size_t>(priority)].from / 1000;
     return Step{from, from / 2};
   };
   return {{{}, {}, step(Priority::sheddable), step(Priority::standard), {}, {}}};

@@ -3,8 +3,8 @@
 //
 //   level           memory  others            what happens from here on
 //   no_keep_alive   85 %    connections 90 %  connections end with their next answer, idle ones soon
-//   shed_sheddable  88 %    delay 5 ms *      new requests of class `sheddable` get 503 and Retry-After
-//   shed_standard   91 %    delay 20 ms *     those of class `standard` too
+//   shed_sheddable  88 %    delay 25 ms *     new requests of class `sheddable` get 503 and Retry-After
+//   shed_standard   91 %    delay 100 ms *    those of class `standard` too
 //   refuse          94 %                      new connections are reset at once
 //   reset           97 %                      what holds most is reset, down to 80 %; all new requests get 503
 //   * timeouts.queueDelay and a quarter of it
@@ -53,9 +53,7 @@ class Overload {
   // timeouts.queueDelay in milliseconds; 0: delays do not count.
   void set_queue_delay(uint32_t ms) { delay_.set_queue_delay(ms); }
   // A delay that nobody need look into; UINT64_MAX: none is worth a look.
-  [[nodiscard]] uint64_t short_delay_us() const {
-    return delay_.off() ? UINT64_MAX : delay_.bands().front().from_us / 2;
-  }
+  [[nodiscard]] uint64_t short_delay_us() const { return delay_.off() ? UINT64_MAX : delay_.bands().front().from / 2; }
   // What an event has just waited for its turn; as often as it is known.
   void waited(uint64_t now_ms, uint64_t delay_us) { delay_.reading(now_ms, delay_us); }
   [[nodiscard]] Level level(Resource resource) const { return ladders_[static_cast<size_t>(resource)].level; }

@@ -23,7 +23,7 @@ struct FixedAnswer {
 
 struct Settings {
   uint32_t request_header_ms = 10000, request_body_idle_ms = 30000, keep_alive_ms = 75000, upstream_response_ms = 60000,
-           request_ms = 0, tls_handshake_ms = 10000, tunnel_idle_ms = 3'600'000, drain_ms = 30000, queue_delay_ms = 20;
+           request_ms = 0, tls_handshake_ms = 10000, tunnel_idle_ms = 3'600'000, drain_ms = 30000, queue_delay_ms = 100;
   http::h1::Limits limits;
   uint64_t body_bytes = 0;     // 0 = no limit
   uint32_t connections = 0;    // 0 = no limit of ours

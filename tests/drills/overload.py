@@ -60,7 +60,7 @@ def over(gw, drill, peak, path, parts):
         r = load.result()
         # Each request got an answer, and each refusal was 503 with Retry-After.
         drill.need(r['failed'] == 0 and r['bare'] == 0, f'{host}{path}: {r}')
-        # Parts of the peak; milliseconds (median, p99, most) of those that were due after the first seconds.
+        # Parts of the peak; milliseconds (median, p99, most) of those that were answered after the first seconds.
         seen[host.split('.')[0]] = {
             'refused_in_all': r['refused'],
             'offered': round(r['issued'] / SECONDS / peak, 2), 'served': round(r['served_rate'] / peak, 2), 'refused': round(r['refused_rate'] / peak, 2),
@@ -69,7 +69,7 @@ def over(gw, drill, peak, path, parts):
 
 
 def main():
-    drill = Drill('overload', 'twice the peak of one worker within 256 MiB: alive, every refusal 503 with Retry-After, nothing lost, served again afterwards; served >= 90 % of the peak, refused p99 <= 50 ms')
+    drill = Drill('overload', 'twice the peak of one worker within 256 MiB, queueDelay 20 ms: alive, every refusal 503 with Retry-After, nothing lost, served again afterwards; served >= 90 % of the peak, refused p99 <= 50 ms')
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     notes = []
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def main():
         objects += [ingress(p, f'{p}.example', 'web', annotations={'sluice.dev/priority': p}) for p in PRIORITIES]
         # An answer of the gateway's own costs what a refusal costs.
         objects.append(route('own', ['own.example'], [{'filters': [{'type': 'DirectResponse', 'directResponse': {'statusCode': 200, 'body': 'x' * 128}}]}]))
-        gw = stack.enter_context(Gateway(objects, wrap=inside(folders, *GATEWAY_SIDE)))
+        gw = stack.enter_context(Gateway(objects, config='timeouts: {queueDelay: 20ms}\n', wrap=inside(folders, *GATEWAY_SIDE)))
         gw.until(lambda: {gw.get('/128', host=f'{h}.example')[0] for h in ('plain', 'own', *PRIORITIES)} == {200}, what='all are served')
         pids = gw.pids()
         own = busy(gw, drill, 'own.example', '/128')

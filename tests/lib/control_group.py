@@ -36,7 +36,7 @@ def remove(folder):
 
 
 @contextlib.contextmanager
-def control_group(memory=None, cpu=None):
+def control_group(memory=None, cpu=None, period_us=PERIOD_US):
     """Groups below our own with so many bytes and such a part of a CPU; their folders, for inside(). Skips where none can be made."""
     found, settings = hierarchies(), {}
     for controller, wanted in (('memory', memory), ('cpu', cpu)):
@@ -48,8 +48,8 @@ def control_group(memory=None, cpu=None):
         if controller == 'memory':
             files = [('memory.max' if v2 else 'memory.limit_in_bytes', str(wanted))]
         else:
-            quota = int(PERIOD_US * wanted)  # before anybody else, and no more
-            files = [('cpu.max', f'{quota} {PERIOD_US}'), ('cpu.weight', '10000')] if v2 else [('cpu.cfs_period_us', str(PERIOD_US)), ('cpu.cfs_quota_us', str(quota)), ('cpu.shares', '262144')]
+            quota = int(period_us * wanted)  # before anybody else, and no more
+            files = [('cpu.max', f'{quota} {period_us}'), ('cpu.weight', '10000')] if v2 else [('cpu.cfs_period_us', str(period_us)), ('cpu.cfs_quota_us', str(quota)), ('cpu.shares', '262144')]
         settings.setdefault(os.path.join(found[controller], f'sluice-test-{os.getpid()}'), []).extend(files)
     with contextlib.ExitStack() as made:
         for folder, files in settings.items():
@@ -67,6 +67,20 @@ def control_group(memory=None, cpu=None):
 def inside(folders, *command):
     """Gateway(wrap=...) that runs it in the groups."""
     return 'sh', '-c', ''.join(f'echo $$ >{folder}/cgroup.procs && ' for folder in folders) + 'exec "$@"', 'sh', *command
+
+
+def move(folders, pid):
+    for folder in folders:
+        with open(os.path.join(folder, 'cgroup.procs'), 'w') as f:
+            f.write(str(pid))
+
+
+def lift_cpu_limit(folders):
+    for folder in folders:
+        for name, value in (('cpu.max', 'max'), ('cpu.cfs_quota_us', '-1')):
+            if os.path.exists(os.path.join(folder, name)):
+                with open(os.path.join(folder, name), 'w') as f:
+                    f.write(value)
 
 
 def most_used(folders):

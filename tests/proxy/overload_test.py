@@ -137,7 +137,7 @@ class Overload(unittest.TestCase):
         rules = [{'name': p, 'priority': p, 'matches': [{'path': {'type': 'Exact', 'value': f'/{p}'}}], 'backendRefs': [{'name': 'web', 'port': 80}],
                   'filters': [{'type': 'URLRewrite', 'urlRewrite': {'path': {'type': 'ReplaceFullPath', 'replaceFullPath': '/6'}}}]} for p in ('sheddable', 'critical')]
         flood = ingress('flood', 'flood.example', 'web', annotations={'sluice.dev/priority': 'sheddable'})
-        with Origin() as origin, Gateway([CLASS] + service('web', origin.ports) + [flood, route('web', ['a.example'], rules)]) as gateway:
+        with Origin() as origin, Gateway([CLASS] + service('web', origin.ports) + [flood, route('web', ['a.example'], rules)], config='timeouts: {queueDelay: 20ms}\n') as gateway:
             def shed(priority):
                 return int(re.search(rf'^sluice_overload_shed_total{{priority="{priority}"}} (\d+)', gateway.metrics(), re.M)[1])
             gateway.until(lambda: {gateway.get(f'/{p}')[0] for p in ('sheddable', 'critical')} == {200}, what='both are served')

@@ -15,7 +15,8 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-from lib.gateway import CLASS, PATIENCE, Gateway, Load, Origin, ingress, make_certificate, read_answer, route, service, slurp, tls_secret, until  # noqa: E402
+from lib.control_group import control_group, inside, lift_cpu_limit, move  # noqa: E402
+from lib.gateway import CLASS, PATIENCE, Gateway, Load, Origin, ingress, make_certificate, read_answer, service, slurp, tls_secret, until  # noqa: E402
 from lib.raw_http import RawUpstream  # noqa: E402
 
 
@@ -49,47 +50,6 @@ def titles(gw):
         with contextlib.suppress(OSError):
             out.append(slurp(f'/proc/{pid}/cmdline').split('\0')[0])
     return sorted(title for title in out if title.startswith('sluice-dataplane'))
-
-
-class CpuGroup:
-    """A control group of our own with so much CPU time in each period (milliseconds)."""
-
-    def __init__(self, quota, period):
-        self.unified = os.path.exists('/sys/fs/cgroup/cgroup.controllers')
-        self.path = f'/sys/fs/cgroup/{"" if self.unified else "cpu/"}sluice-test-{os.getpid()}'
-        os.mkdir(self.path)
-        try:
-            self.allow(quota, period)
-        except OSError:
-            os.rmdir(self.path)
-            raise
-
-    def allow(self, quota, period):
-        """A quota of -1 is no limit."""
-        if self.unified:
-            files = {'cpu.max': f'{quota * 1000 if quota > 0 else "max"} {period * 1000}'}
-        else:
-            files = {'cpu.cfs_period_us': str(period * 1000), 'cpu.cfs_quota_us': str(quota * 1000 if quota > 0 else -1)}
-        for name, value in files.items():
-            with open(os.path.join(self.path, name), 'w') as f:
-                f.write(value)
-
-    def add(self, pid):
-        with open(os.path.join(self.path, 'cgroup.procs'), 'w') as f:
-            f.write(str(pid))
-
-
-@contextlib.contextmanager
-def cpu_group(quota, period):
-    try:
-        group = CpuGroup(quota, period)
-    except OSError as e:
-        raise unittest.SkipTest(f'no control group with a CPU quota can be made here: {e.strerror}')
-    try:
-        yield group
-    finally:
-        # Who was in it may not have been waited for yet.
-        until(lambda: os.rmdir(group.path) or True, 60, 'the control group is empty')
 
 
 class Processes(unittest.TestCase):
@@ -137,20 +97,18 @@ class Processes(unittest.TestCase):
             self.assertEqual(failed, [], 'all were connected after it stopped, so none was its own')
 
     def test_workers_by_the_cpu_quota(self):
-        with cpu_group(150, 100) as group, Origin(1) as origin:
-            # A shell that moves itself there and becomes the gateway.
-            with Gateway(objects(origin.ports[0]), workers=None, admin=False, wait=False, wrap=['sh', '-c', f'echo $$ >{group.path}/cgroup.procs && exec "$@"', 'sh']) as gw:
-                gw.read_ports()
-                gw.until(lambda: len(gw.pids('worker')) == min(2, os.cpu_count()), what=f'two workers: {titles(gw)}')
-                self.assertEqual(gw.get('/')[0], 200)
+        with control_group(cpu=1.5) as folders, Origin(1) as origin, Gateway(objects(origin.ports[0]), workers=None, admin=False, wait=False, wrap=inside(folders)) as gw:
+            gw.read_ports()
+            gw.until(lambda: len(gw.pids('worker')) == min(2, os.cpu_count()), what=f'two workers: {titles(gw)}')
+            self.assertEqual(gw.get('/')[0], 200)
 
     def test_a_worker_that_gets_no_cpu_is_left_alone(self):
         """More handshakes than its quota allows for many seconds: it is late, and not replaced; all of them end well when it may run again."""
-        with cpu_group(1, 1000) as group, Origin(1) as origin, Gateway(objects(origin.ports[0]), https=True, workers=1, config='timeouts: {tlsHandshake: 300s}\n') as gw:
+        with control_group(cpu=0.001, period_us=1000000) as folders, Origin(1) as origin, Gateway(objects(origin.ports[0]), https=True, workers=1, config='timeouts: {tlsHandshake: 300s}\n') as gw:
             before, failed = gw.pids('worker'), []
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            group.add(before[0])
+            move(folders, before[0])
 
             def handshake():
                 try:
@@ -166,7 +124,7 @@ class Processes(unittest.TestCase):
             try:
                 gw.until(lambda: 'worker is late' in gw.tail(1000), what='it is late')
             finally:
-                group.allow(-1, 100)
+                lift_cpu_limit(folders)
                 for t in threads:
                     t.join()
             self.assertEqual((failed, gw.pids('worker')), ([], before))

@@ -4,8 +4,8 @@
 //                                                             x-generation, the request header the origin saw and the origin's index must belong together
 //   openload over PORT HOST PATH RATE SECONDS CONNECTIONS SKIP     open loop against a gateway that may refuse: 503 with Retry-After is an answer, too.
 //                                                             Also printed: served and refused, bare (503 without Retry-After: failures), and of what
-//                                                             was due after the first SKIP seconds served/s, refused/s and the quantiles of refused
-//                                                             ones from when they were sent: a request that finds no free connection is sent later
+//                                                             was answered between the first SKIP seconds and the end served/s, refused/s and the
+//                                                             quantiles of both from when they were sent: a request that finds no free connection waits
 //   openload busy PORT HOST PATH SECONDS CONNECTIONS          closed loop on kept connections: how much the other side can do
 //   openload new  PORT HOST PATH SECONDS CONNECTIONS          a new connection for each request (closed loop)
 //   openload idle PORT HOST PATH COUNT                        COUNT connections, one request each, then held until stdin closes
@@ -35,7 +35,7 @@ static char g_request[512], g_buffer[1 << 18];
 static size_t g_request_size;
 static uint64_t g_expect, g_failed, g_done, *g_lat, g_cap, g_mixed, g_last, g_changes, g_issued;
 static int g_swap, g_over, g_busy;
-static uint64_t g_served, g_refused, g_bare, g_skip, g_steady, *g_wait, g_waits;
+static uint64_t g_served, g_refused, g_bare, g_skip, g_until, g_steady, *g_wait, g_waits;
 static char g_first[160];
 static uint64_t g_start;
 static volatile sig_atomic_t g_enough;
@@ -140,11 +140,11 @@ static void release(struct conn *cs, int i, int *head, int *tail) {
 }
 static int by_value(const void *a, const void *b) { uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b; return x < y ? -1 : x > y; }
 static void lat(uint64_t ns) { if (g_done < g_cap) g_lat[g_done] = ns; g_done++; }
-// What was due after the first seconds counts; served ones are in g_lat.
+// What is answered between the first seconds and the end counts, from when it was sent: more is due than connections can carry. Served ones are in g_lat.
 static void over(struct conn *c, uint64_t now) {
   if (c->refused) g_refused++; else g_served++;
-  if (c->due < g_skip) return;
-  if (!c->refused) { g_steady++; lat(now - c->due); }
+  if (now < g_skip || now > g_until) return;
+  if (!c->refused) { g_steady++; lat(now - c->sent); }
   else if (g_waits < g_cap) g_wait[g_waits++] = now - c->sent;
 }
 static void report_over(double seconds) {
@@ -211,6 +211,7 @@ int main(int argc, char **argv) {
     epoll_ctl(g_epoll, EPOLL_CTL_ADD, timer, &te);
     start = now_ns(); end = start + (uint64_t)(seconds * 1e9);
     g_skip = start + (uint64_t)(skip * 1e9);
+    g_until = end;
   }
   uint64_t in_flight = closed ? (uint64_t)n : 0, grace = end + GRACE_NS;
   for (;;) {

@@ -5,52 +5,60 @@
 namespace sluice::worker {
 namespace {
 
-constexpr auto kSheddable = DelayShedding::kBands[0], kStandard = DelayShedding::kBands[1],
-               kCritical = DelayShedding::kBands[2];
+constexpr uint32_t kQueueDelayMs = 20;
+constexpr ShedBands kBands = shed_bands(kQueueDelayMs);
+constexpr ShedBand kSheddable = kBands[0], kStandard = kBands[1], kCritical = kBands[2];
 
 struct Delays {
   DelayShedding shedding;
+  Delays() { shedding.set_queue_delay(kQueueDelayMs); }
   uint64_t now_ms = 1'000'000;
 
   void read(uint64_t delay_us, int for_ms = 10) {
     for (int i = 0; i < for_ms / 10; ++i) shedding.reading(now_ms += 10, delay_us);
   }
   // So that each reading counts.
-  void stand() { read(kSheddable.from_us + 1, 2 * DelayShedding::kStandingMs); }
+  void stand() { read(kSheddable.from + 1, 2 * DelayShedding::kStandingMs); }
   [[nodiscard]] std::array<uint32_t, 3> shares() const {
     return {shedding.share(Priority::sheddable), shedding.share(Priority::standard),
             shedding.share(Priority::critical)};
   }
 };
 using Shares = std::array<uint32_t, 3>;
-constexpr uint32_t kAll = DelayShedding::kWhole;
+constexpr uint32_t kAll = DelayShedding::kWhole, kMost = kAll * 5 / 8;  // of standard ones at first
 
 TEST(DelayShedding, TheShareFollowsTheDelayClassByClass) {
   Delays d;
   d.stand();
-  d.read((kSheddable.from_us + kSheddable.whole_us) / 2);
+  d.read((kSheddable.from + kSheddable.whole) / 2);
   EXPECT_EQ(d.shares(), (Shares{kAll / 2, 0, 0}));
-  d.read(kSheddable.whole_us);
+  d.read(kSheddable.whole);
   EXPECT_EQ(d.shares(), (Shares{kAll, 0, 0}));
-  d.read(kStandard.from_us + (kStandard.whole_us - kStandard.from_us) / 4);
-  EXPECT_EQ(d.shares(), (Shares{kAll, kAll / 4, 0}));
-  d.read(kStandard.whole_us);
+  d.read(kStandard.from + (kStandard.most_at - kStandard.from) / 4);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kMost / 4, 0}));
+  d.read(kStandard.most_at);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kMost, 0}));
+  d.read(kStandard.more_from);
+  EXPECT_EQ(d.shares(), (Shares{kAll, kMost, 0})) << "refusing more would leave no time to serve";
+  d.read((kStandard.more_from + kStandard.whole) / 2);
+  EXPECT_EQ(d.shares(), (Shares{kAll, (kMost + kAll) / 2, 0}));
+  d.read(kStandard.whole);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
-  d.read(kCritical.from_us);
+  d.read(kCritical.from);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
-  d.read((kCritical.from_us + kCritical.whole_us) / 2);
+  d.read((kCritical.from + kCritical.whole) / 2);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll / 2}));
   d.read(uint64_t{3600} * 1'000'000);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll}));
-  d.read(kSheddable.from_us);
+  d.read(kSheddable.from);
   EXPECT_EQ(d.shares(), (Shares{0, 0, 0})) << "at once";
 }
 
 TEST(DelayShedding, OnlyAStandingDelayCounts) {
   Delays d;
-  d.read(kStandard.whole_us, DelayShedding::kStandingMs);
+  d.read(kStandard.whole, DelayShedding::kStandingMs);
   EXPECT_EQ(d.shares(), (Shares{0, 0, 0})) << "not yet for long";
-  d.read(kStandard.whole_us);
+  d.read(kStandard.whole);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0}));
 }
 
@@ -58,7 +66,7 @@ TEST(DelayShedding, OneShortReadingEndsABurst) {
   Delays d;
   for (int i = 0; i < 100; ++i) {
     d.read(1'000'000, 200);
-    d.read(kSheddable.from_us);
+    d.read(kSheddable.from);
     EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
     EXPECT_EQ(d.shedding.take_longest_ms(), 0u);
   }
@@ -80,7 +88,7 @@ TEST(DelayShedding, AFewLongReadingsFarApartAreNoOverload) {
 TEST(DelayShedding, WithoutReadingsItIsOver) {
   Delays d;
   d.stand();
-  d.read(kStandard.whole_us);
+  d.read(kStandard.whole);
   d.shedding.pass(d.now_ms + 4000);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0})) << "the next one takes long";
   d.shedding.pass(d.now_ms + 5000);
@@ -91,10 +99,10 @@ TEST(DelayShedding, AfterASecondOfCalmADelayHasToStandAnew) {
   Delays d;
   d.stand();
   d.read(0, 900);
-  d.read(kStandard.whole_us);
+  d.read(kStandard.whole);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, 0})) << "the same overload";
   d.read(0, 1000);
-  d.read(kStandard.whole_us, 100);
+  d.read(kStandard.whole, 100);
   EXPECT_EQ(d.shares(), (Shares{0, 0, 0}));
 }
 
@@ -102,7 +110,7 @@ TEST(DelayShedding, RequestsAreShedEvenly) {
   Delays d;
   d.stand();
   for (const uint32_t percent : {1u, 20u, 50u, 71u, 99u, 100u}) {
-    d.read(kStandard.from_us + (kStandard.whole_us - kStandard.from_us) * percent / 100);
+    d.read(kStandard.more_from + (kStandard.whole - kStandard.more_from) * percent / 100);
     const uint32_t share = d.shedding.share(Priority::standard);
     uint32_t shed = 0;
     for (uint32_t i = 1; i <= 10 * kAll; ++i) {
@@ -133,7 +141,7 @@ TEST(DelayShedding, TheBandsFollowTheQueueDelay) {
   d.read(200'000);
   EXPECT_EQ(d.shares(), (Shares{kAll, 0, 0}));
   d.read(300'000);
-  EXPECT_EQ(d.shares(), (Shares{kAll, kAll / 2, 0}));
+  EXPECT_EQ(d.shares(), (Shares{kAll, kMost / 2, 0}));
   d.read(10'000'000);
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll / 3}));
 }
@@ -163,29 +171,46 @@ TEST(DelayShedding, ADelayOfSecondsCounts) {
   EXPECT_EQ(d.shares(), (Shares{kAll, kAll, kAll})) << "while the next one is under way";
   d.shedding.reading(d.now_ms, 2'000'000);
   d.shedding.reading(d.now_ms += 30, 30'000);
-  EXPECT_EQ(d.shares(), (Shares{kAll, kAll / 2, 0}));
+  EXPECT_EQ(d.shares(), (Shares{kAll, kMost / 2, 0}));
 }
 
-// Work comes at `load` times what can be done, a refusal costs a tenth of an answer; a cycle of the loop does what came
-// during the one before. What is served is what is left when the refusals have been paid for, and nobody waits long.
-TEST(DelayShedding, WhatCanBeServedIsServed) {
-  constexpr double kRefusal = 0.1;
-  for (const double load : {1.2, 2.0, 4.0}) {
-    Delays d;
-    double cycle_us = 1000, now_us = 1e9, served = 0, longest = 0, begun = 0;
-    while (now_us < 1e9 + 20e6) {
-      now_us += cycle_us;
-      d.shedding.reading(static_cast<uint64_t>(now_us / 1000), static_cast<uint64_t>(cycle_us));
-      const double came = load * cycle_us, share = static_cast<double>(d.shedding.share(Priority::standard)) / kAll;
-      if (now_us > 1e9 + 4e6) {
-        if (begun == 0) begun = now_us;
-        served += came * (1 - share);
-        longest = std::max(longest, cycle_us);
-      }
-      cycle_us = std::max(1000.0, came * ((1 - share) + share * kRefusal));
+// Work comes at `load` times what can be done; a cycle of the loop does what came during the one before. Part of what
+// can be done that is served, and the longest cycle, when it has come to rest.
+struct Rest {
+  double served, longest_us;
+};
+Rest come_to_rest(double load, double refusal_costs) {
+  Delays d;
+  double cycle_us = 1000, now_us = 1e9, served = 0, longest = 0, begun = 0;
+  while (now_us < 1e9 + 40e6) {
+    now_us += cycle_us;
+    d.shedding.reading(static_cast<uint64_t>(now_us / 1000), static_cast<uint64_t>(cycle_us));
+    const double came = load * cycle_us, share = static_cast<double>(d.shedding.share(Priority::standard)) / kAll;
+    if (now_us > 1e9 + 10e6) {
+      if (begun == 0) begun = now_us;
+      served += came * (1 - share);
+      longest = std::max(longest, cycle_us);
     }
-    EXPECT_GT(served / (now_us - begun), 0.9 * (1 - load * kRefusal) / (1 - kRefusal)) << load;
-    EXPECT_LT(longest, load * static_cast<double>(kStandard.whole_us)) << load;
+    cycle_us = std::max(1000.0, came * ((1 - share) + share * refusal_costs));
+  }
+  return {served / (now_us - begun), longest};
+}
+
+TEST(DelayShedding, TwiceWhatCanBeDoneRestsWithinTheFirstBand) {
+  for (const double costs : {0.02, 0.1, 0.15}) {
+    for (const double load : {1.2, 1.6, 2.0}) {
+      const Rest rest = come_to_rest(load, costs);
+      EXPECT_GT(rest.served, 0.95 * (1 - load * costs) / (1 - costs)) << load << ' ' << costs;
+      EXPECT_LT(rest.longest_us, load * static_cast<double>(kStandard.most_at)) << load << ' ' << costs;
+    }
+  }
+}
+
+TEST(DelayShedding, MuchMoreIsShedAtLongerDelays) {
+  for (const double load : {4.0, 8.0}) {
+    const Rest rest = come_to_rest(load, 0.05);
+    EXPECT_GT(rest.served, 0.7 * (1 - load * 0.05) / 0.95) << load;
+    EXPECT_LT(rest.longest_us, load * static_cast<double>(kStandard.whole)) << load;
   }
 }
 

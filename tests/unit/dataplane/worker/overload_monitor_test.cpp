@@ -115,7 +115,7 @@ TEST_F(MonitorTest, OfAClassAShareIsShed) {
   rig.add_route("sheddable.example", "", "ns/web:80").priority = ir::Priority::Sheddable;
   rig.apply();
   const auto band = DelayShedding::kBands[0];
-  for (int i = 0; i < 80; ++i) rig.context.overload.waited(1000 + 10 * i, (band.from_us + band.whole_us) / 2);
+  for (int i = 0; i < 80; ++i) rig.context.overload.waited(1000 + 10 * i, (band.from + band.whole) / 2);
   int shed = 0;
   for (int i = 0; i < 20; ++i)
     shed += rig.ask("GET / HTTP/1.1\r\nHost: sheddable.example\r\n\r\n").starts_with("HTTP/1.1 503 ");

@@ -41,10 +41,10 @@ TEST(WorkerSettings, ConnectionsAreTheKernelsUnlessEven) {
 
 TEST(WorkerSettings, AQueueDelayOfNoneIsKept) {
   ir::RouteTableT table;
-  EXPECT_EQ(read(table).queue_delay_ms, 20u);
+  EXPECT_EQ(read(table).queue_delay_ms, 100u);
   table.settings = std::make_unique<ir::SettingsT>();
   table.settings->timeouts = std::make_unique<ir::TimeoutSettingsT>();
-  EXPECT_EQ(read(table).queue_delay_ms, 20u);
+  EXPECT_EQ(read(table).queue_delay_ms, 100u);
   table.settings->timeouts->queue_delay = 0;
   EXPECT_EQ(read(table).queue_delay_ms, 0u);
 }
