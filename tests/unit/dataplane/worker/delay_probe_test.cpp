@@ -34,6 +34,7 @@ struct Work final : net::EventHandler {
 TEST(DelayProbe, SeesWhatIsDoneBeforeItsTurn) {
   net::Reactor reactor;
   Overload overload;
+  overload.set_queue_delay(20);
   DelayProbe probe(reactor, overload);
   ASSERT_TRUE(probe.open());
   Work work(reactor);
@@ -49,6 +50,16 @@ TEST(DelayProbe, SeesWhatIsDoneBeforeItsTurn) {
   for (int i = 0; i < 1000 && probe.under_way(); ++i) reactor.run_once(0);
   EXPECT_FALSE(probe.under_way());
   EXPECT_FALSE(overload.sheds(Priority::sheddable));
+}
+
+TEST(DelayProbe, WithoutAQueueDelayNothingIsMeasured) {
+  net::Reactor reactor;
+  Overload overload;
+  overload.set_queue_delay(0);
+  DelayProbe probe(reactor, overload);
+  ASSERT_TRUE(probe.open());
+  probe.send();
+  EXPECT_FALSE(probe.under_way());
 }
 
 TEST(DelayProbe, OneAtATime) {
