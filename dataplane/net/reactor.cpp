@@ -109,8 +109,7 @@ void Reactor::end_batch() {
 }
 
 void Reactor::run_once(int max_wait_ms) {
-  int wait = timers_.next_wait_ms(now_ms_);
-  if (wait < 0 || (max_wait_ms >= 0 && wait > max_wait_ms)) wait = max_wait_ms;
+  int wait = timers_.next_wait_ms(now_ms_, max_wait_ms);
   if (deferred_ != nullptr || batch_ends_ != nullptr) wait = 0;
   // EINTR (signals) is a batch without events.
   batch_size_ = std::max(0, epoll_wait(epoll_.get(), batch_->events, kBatch, wait));
@@ -124,7 +123,7 @@ void Reactor::run_once(int max_wait_ms) {
   }
   batch_size_ = batch_at_ = 0;
   timers_.advance(now_ms_);
-  end_batch();
+  if (batch_ends_ != nullptr) end_batch();
   if (batch_ends_ == nullptr) destroy_deferred();  // whose end is due may still be asked for
 }
 

@@ -62,9 +62,14 @@ void TimerWheel::advance(uint64_t now_ms) {
   }
 }
 
-int TimerWheel::next_wait_ms(uint64_t now_ms) const {
+int TimerWheel::next_wait_ms(uint64_t now_ms, int most_ms) const {
   const uint64_t first = last_tick_ + 1;
-  for (uint64_t step = 0; step < kSlots;) {
+  uint64_t steps = kSlots;
+  if (most_ms >= 0) {
+    const uint64_t last = (now_ms + static_cast<uint64_t>(most_ms)) / kSlotMs;
+    steps = last < first ? 0 : std::min<uint64_t>(last - first + 1, kSlots);
+  }
+  for (uint64_t step = 0; step < steps;) {
     const size_t slot = (first + step) % kSlots;
     const uint64_t bits = occupied_[slot / 64] >> (slot % 64);
     if (bits == 0) {
@@ -72,6 +77,7 @@ int TimerWheel::next_wait_ms(uint64_t now_ms) const {
       continue;
     }
     step += static_cast<uint64_t>(std::countr_zero(bits));
+    if (step >= steps) break;
     const size_t found = (first + step) % kSlots;
     if (slots_[found].next_ != nullptr) {
       const uint64_t due = (first + step) * kSlotMs;
@@ -81,7 +87,7 @@ int TimerWheel::next_wait_ms(uint64_t now_ms) const {
     occupied_[found / 64] &= ~(uint64_t{1} << (found % 64));
     ++step;
   }
-  return -1;
+  return most_ms;
 }
 
 }  // namespace sluice::net

@@ -43,8 +43,9 @@ class TimerWheel {
   void arm(TimerNode& node, uint64_t deadline_ms);
   // Fires everything due at now_ms. Timers armed meanwhile fire in a later call.
   void advance(uint64_t now_ms);
-  // Milliseconds until the next slot boundary that may hold something, capped; -1 if the wheel is empty.
-  [[nodiscard]] int next_wait_ms(uint64_t now_ms) const;
+  // Milliseconds until the next slot boundary that may hold something, `most_ms` at most: no slot beyond is looked at.
+  // Without `most_ms` a turn of the wheel at most, -1 if the wheel is empty.
+  [[nodiscard]] int next_wait_ms(uint64_t now_ms, int most_ms = -1) const;
 
  private:
   struct Head final : TimerNode {

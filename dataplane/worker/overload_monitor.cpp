@@ -70,8 +70,7 @@ size_t OverloadMonitor::occupied() const {
          context_.counters.streams_active.get() * kRequestBytes;
 }
 
-void OverloadMonitor::after_batch() {
-  if (context_.reactor.events() >= kBusyEvents) probe_.send();
+void OverloadMonitor::look_if_grown() {
   if (occupied() >= next_look_) look();
 }
 

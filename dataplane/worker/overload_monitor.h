@@ -29,13 +29,17 @@ class OverloadMonitor final : private net::EventHandler {
   void set_workers(uint32_t workers) { workers_ = workers; }
   // After a batch of events: looks at once if much was added since the last time, and measures the delay if the batch
   // was large. Costs nothing if not.
-  void after_batch();
+  void after_batch() {
+    if (context_.reactor.events() >= kBusyEvents) probe_.send();
+    if (next_look_ != SIZE_MAX) look_if_grown();
+  }
   // What happens with each reading.
   void judge(const Load& load);
 
  private:
   void on_event(uint32_t events) override;
   [[nodiscard]] size_t occupied() const;
+  void look_if_grown();
   void look();
   void end_idle();
   void reset_largest(uint64_t wanted);

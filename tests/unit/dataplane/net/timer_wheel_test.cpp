@@ -110,6 +110,24 @@ TEST(TimerWheel, WaitEndsAtTheSlotOfTheNextTimer) {
   EXPECT_EQ(wheel.next_wait_ms(0), -1);
 }
 
+TEST(TimerWheel, NobodyLooksBeyondWhatIsAskedFor) {
+  TimerWheel wheel(0);
+  EXPECT_EQ(wheel.next_wait_ms(0, 250), 250) << "empty";
+  Timer late, soon;
+  wheel.arm(late, 40'000);
+  EXPECT_EQ(wheel.next_wait_ms(0, 250), 250);
+  EXPECT_EQ(wheel.next_wait_ms(39'900, 250), 100);
+  wheel.arm(soon, 128);
+  EXPECT_EQ(wheel.next_wait_ms(0, 250), 128);
+  EXPECT_EQ(wheel.next_wait_ms(0, 128), 128);
+  EXPECT_EQ(wheel.next_wait_ms(0, 127), 127);
+  EXPECT_EQ(wheel.next_wait_ms(0, 0), 0);
+  EXPECT_EQ(wheel.next_wait_ms(300, 0), 0) << "it is due";
+  soon.cancel();
+  EXPECT_EQ(wheel.next_wait_ms(0, 250), 250) << "its slot may say that it holds something";
+  EXPECT_EQ(wheel.next_wait_ms(0, 100'000), 40'000);
+}
+
 TEST(TimerWheel, TimersMayOutliveTheWheel) {
   Timer timer;
   {
