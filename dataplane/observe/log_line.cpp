@@ -381,9 +381,8 @@ void LineFormat::value(size_t name, const StreamRecord& r, Writer& w, const Limi
     case 33:
       return words(r.rate_limit, limits.word);
     case 34:
+    default:  // a format holds no other
       return r.grpc_status ? w.number(*r.grpc_status) : w.byte('-');
-    default:
-      return;  // a format holds no other
   }
 }
 static_assert(kAccessLogNames.size() == 35 && kAccessLogNames[13] == "user_agent" && kAccessLogNames[22] == "reason" &&
