@@ -47,7 +47,8 @@ ClientConnection::ClientConnection(Context& context, UniqueFd fd, const net::Add
 
 ClientConnection::~ClientConnection() = default;
 
-void ClientConnection::start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls) {
+void ClientConnection::start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls,
+                             bool handed_over) {
   const size_t limit = context.settings.connections;
   const size_t count = context.connection_count;
   const size_t descriptors = context.descriptor_limit == 0 ? 0 : context.descriptors();
@@ -62,7 +63,9 @@ void ClientConnection::start(Context& context, UniqueFd fd, const net::Address& 
     net::reset_on_close(fd.get());
     return;
   }
-  (new ClientConnection(context, std::move(fd), peer, local_port, tls))->over_limit_ = over;
+  auto* const connection = new ClientConnection(context, std::move(fd), peer, local_port, tls);
+  connection->over_limit_ = over;
+  connection->handed_over_ = handed_over;
 }
 
 void ClientConnection::begin_transport(UniqueFd fd) {
@@ -374,7 +377,7 @@ void ClientConnection::retire() {
   if (context_.batch.owner == this) context_.batch.clear();
   net::TimerNode::cancel();
   stash_.clear();
-  context_.reactor.forget(*this);
+  unwatch(transport_ ? transport_->fd() : proxy_ ? proxy_->fd.get() : -1, *this);
   // Kept until the destruction only as an object: the log may have asked it last. Its socket goes now.
   transport_.reset();
   proxy_.reset();

@@ -41,8 +41,9 @@ class ClientConnection final : public ClientLink,
   // Requests sent ahead are kept up to this size; then the client waits.
   static constexpr size_t kMaxAhead = 64 * 1024;
 
-  // Takes an accepted socket. `tls`: by the listener.
-  static void start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls);
+  // Takes an accepted socket. `tls`: by the listener. `handed_over`: another process accepted it.
+  static void start(Context& context, UniqueFd fd, const net::Address& peer, uint16_t local_port, bool tls,
+                    bool handed_over = false);
 
   [[nodiscard]] ActiveRequest* request() const { return request_; }
   [[nodiscard]] ActiveRequest* next_request(const ActiveRequest* after) const override {

@@ -14,6 +14,11 @@ ClientLink::ClientLink(Context& context, const ConnectionFacts& facts, const net
   context_.counters.connections_active.add();
 }
 
+void ClientLink::unwatch(int fd, net::EventHandler& handler) {
+  if (handed_over_ && fd >= 0) context_.reactor.remove(fd, handler);
+  else context_.reactor.forget(handler);
+}
+
 void ClientLink::leave() {
   if (previous_ != nullptr) previous_->next_ = next_;
   else context_.connections = next_;

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "dataplane/net/reactor.h"
 #include "dataplane/net/transport.h"
 #include "dataplane/worker/identity.h"
 #include "dataplane/worker/overload.h"
@@ -22,6 +23,8 @@ class ClientLink {
   [[nodiscard]] uint16_t local_port() const { return local_port_; }
   // Accepted only to be answered 503.
   [[nodiscard]] bool over_limit() const { return over_limit_; }
+  // Accepted by another process, which may not have closed its descriptor yet.
+  [[nodiscard]] bool handed_over() const { return handed_over_; }
   // Null before the PROXY header and after the end.
   [[nodiscard]] const net::Transport* transport() const { return transport_.get(); }
   [[nodiscard]] ClientLink* next() const { return next_; }
@@ -41,6 +44,9 @@ class ClientLink {
  protected:
   ClientLink(Context& context, const ConnectionFacts& facts, const net::Address& socket_peer, uint16_t local_port);
   ~ClientLink() = default;
+  // Out of the event loop, before `fd` is closed (-1: there is none any more). Closing does that by itself, unless
+  // another process has the socket, too: then events would go on to come for a handler that is gone.
+  void unwatch(int fd, net::EventHandler& handler);
   // Out of the worker's list and its counts.
   void leave();
 
@@ -50,6 +56,7 @@ class ClientLink {
   net::Address socket_peer_;
   uint16_t local_port_;
   bool over_limit_ = false;
+  bool handed_over_ = false;
 
  private:
   ClientLink *next_ = nullptr, *previous_ = nullptr;

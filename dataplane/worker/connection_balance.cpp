@@ -89,7 +89,8 @@ bool ConnectionBalance::take_one(int mailbox) {
   sync::HandedConnection connection;
   const Taken taken = sync::take(mailbox, connection);
   if (taken == Taken::connection)
-    ClientConnection::start(context_, std::move(connection.fd), connection.peer, connection.local_port, connection.tls);
+    ClientConnection::start(context_, std::move(connection.fd), connection.peer, connection.local_port, connection.tls,
+                            true);
   else if (taken == Taken::refused) context_.counters.handovers_refused.add();
   return taken != Taken::nothing && taken != Taken::ended;
 }

@@ -41,6 +41,7 @@ Http2Connection::Http2Connection(Context& context, std::unique_ptr<net::Transpor
       interest_(interest) {
   transport_ = std::move(transport);
   over_limit_ = from.over_limit();
+  handed_over_ = from.handed_over();
 }
 
 Http2Connection::~Http2Connection() = default;
@@ -373,7 +374,7 @@ void Http2Connection::close() {
   session_.connection_lost({Reason::client_closed, http::Side::client, http::Retry::no, 0});
   net::TimerNode::cancel();
   context_.reactor.forget_batch_end(*this);
-  context_.reactor.forget(*this);
+  unwatch(transport_->fd(), *this);
   transport_.reset();
   leave();
   context_.reactor.destroy_later(*this);

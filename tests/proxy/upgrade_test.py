@@ -41,7 +41,7 @@ class Dialer(threading.Thread):
                 else:
                     self.failed.append(status)
             except OSError as e:
-                self.failed.append(repr(e))
+                self.failed.append(f'{e!r} on a fresh connection')
 
 
 class KeepAlive(threading.Thread):
@@ -58,7 +58,11 @@ class KeepAlive(threading.Thread):
         try:
             while self.go:
                 if sock is None:
-                    sock, used = socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE), False
+                    try:
+                        sock, used = socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE), False
+                    except ConnectionResetError as e:
+                        self.failed.append(f'{e!r} on a fresh connection')
+                        continue
                 began = sent = time.monotonic()
                 try:
                     sock.sendall(b'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')

@@ -1,6 +1,7 @@
 // Two workers without processes, each with its loop, and the mailboxes between them.
 #include "dataplane/worker/connection_balance.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
@@ -85,6 +86,7 @@ struct BalanceTest : ::testing::Test {
     UniqueFd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     const net::Address peer = *net::local_address(client.get());
     clients.emplace_back(std::move(client));
+    if (keep_descriptors) kept.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
     if (by.balance->hand_over(fd, address.port, false)) {
       EXPECT_FALSE(fd);
       return true;
@@ -99,6 +101,9 @@ struct BalanceTest : ::testing::Test {
     return until([&] { return WorkerRig::answered(client.received()); }) &&
            client.received().starts_with("HTTP/1.1 200");
   }
+  // As of an accepter that is not given the CPU between sending a descriptor and closing it.
+  bool keep_descriptors = false;
+  std::vector<UniqueFd> kept;
   static size_t count(Side& side) { return side.rig.context.connection_count; }
 };
 
@@ -122,6 +127,26 @@ TEST_F(BalanceTest, AloneNothingIsHandedOver) {
   turn();
   EXPECT_FALSE(accept(first));
   EXPECT_EQ(loads.load(0), 0u);
+}
+
+// An event of a socket that somebody else still has must find no handler that is gone.
+TEST_F(BalanceTest, WhatIsClosedHereIsNotWatchedHere) {
+  even();
+  keep_descriptors = true;
+  EXPECT_FALSE(accept(first));
+  ASSERT_TRUE(accept(first));
+  Client& client = clients.back();
+  ASSERT_TRUE(serves(client));
+  ASSERT_EQ(count(second), 1u);
+  second.rig.context.connections->close();
+  turn(2);
+  client.send(kGet);
+  for (int i = 0; i < 20; ++i) {
+    second.rig.reactor.run_once(1);
+    EXPECT_EQ(second.rig.reactor.events(), 0);
+  }
+  kept.clear();
+  EXPECT_TRUE(until([&] { return client.ended(); }));
 }
 
 TEST_F(BalanceTest, ConnectionsAreServedByWhoHasFewest) {
