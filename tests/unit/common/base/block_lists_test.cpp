@@ -26,7 +26,7 @@ TEST(BlockLists, EachSizeHasAClassThatHoldsIt) {
 }
 
 // What is kept at the end is lost, and sanitizers say so: nothing uses the lists under them.
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST(BlockLists, WhatIsGivenBackIsTakenAgain) {
   BlockLists lists(size_t{64} << 20u);
   std::set<void*> blocks;
