@@ -7,6 +7,8 @@
 
 #include <sys/socket.h>
 
+#include "dataplane/sync/descriptors.h"
+
 namespace sluice::sync {
 namespace {
 
@@ -25,16 +27,9 @@ bool good(const Packet& packet) {
 // The first descriptor; all others are closed. How many there were.
 size_t take_fds(msghdr& header, UniqueFd& first) {
   size_t count = 0;
-  for (cmsghdr* control = CMSG_FIRSTHDR(&header); control != nullptr; control = CMSG_NXTHDR(&header, control)) {
-    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
-    const size_t here = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < here; ++i) {
-      int raw = -1;
-      std::memcpy(&raw, CMSG_DATA(control) + i * sizeof(int), sizeof raw);
-      UniqueFd fd(raw);
-      if (count++ == 0) first = std::move(fd);
-    }
-  }
+  take_descriptors(header, [&](UniqueFd fd) {
+    if (count++ == 0) first = std::move(fd);
+  });
   return count;
 }
 

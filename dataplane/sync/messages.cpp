@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "common/base/log.h"
+#include "dataplane/sync/descriptors.h"
 
 namespace sluice::sync {
 namespace {
@@ -36,17 +37,10 @@ Status check(const Message& message) {
 // Every descriptor of the packet, so that none leaks; false if there were more than a message may have.
 bool take_fds(msghdr& header, Received& into) {
   bool fits = true;
-  for (cmsghdr* control = CMSG_FIRSTHDR(&header); control != nullptr; control = CMSG_NXTHDR(&header, control)) {
-    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
-    const size_t here = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < here; ++i) {
-      int raw = -1;
-      std::memcpy(&raw, CMSG_DATA(control) + i * sizeof(int), sizeof raw);
-      UniqueFd fd(raw);
-      if (into.fd_count < kMaxFds) into.fds[into.fd_count++] = std::move(fd);
-      else fits = false;
-    }
-  }
+  take_descriptors(header, [&](UniqueFd fd) {
+    if (into.fd_count < kMaxFds) into.fds[into.fd_count++] = std::move(fd);
+    else fits = false;
+  });
   return fits;
 }
 }  // namespace

@@ -44,7 +44,6 @@ using ShedBands = std::array<ShedBand, kPriorityCount>;
 class DelayShedding {
  public:
   static constexpr size_t kPriorities = kPriorityCount;
-  using Band = ShedBand;
   using Bands = ShedBands;
   static constexpr uint32_t kWhole = kWholeShare;
   static constexpr uint64_t kStandingMs = 500, kCalmMs = 1000;
